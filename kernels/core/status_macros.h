@@ -9,11 +9,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define ZQFP_RETURN_IF_ERROR(expression)                    \
-  do {                                                      \
-    if (absl::Status zqfp_status = (expression);            \
-        !zqfp_status.ok()) [[unlikely]]                     \
-      return zqfp_status;                                   \
+#define ZQFP_RETURN_IF_ERROR(expression)                            \
+  do {                                                              \
+    if (absl::Status zqfp_status = (expression); !zqfp_status.ok()) \
+        [[unlikely]]                                                \
+      return zqfp_status;                                           \
   } while (false)
 
 #define ZQFP_MACRO_JOIN_(a, b) a##b
@@ -25,7 +25,7 @@
   target = std::move(result).value()
 
 // ZQFP_ASSIGN_OR_RETURN(auto x, F()): x = F()'s value, or return its error.
-#define ZQFP_ASSIGN_OR_RETURN(target, expression)                          \
+#define ZQFP_ASSIGN_OR_RETURN(target, expression)                         \
   ZQFP_ASSIGN_OR_RETURN_(ZQFP_MACRO_JOIN(zqfp_result_, __LINE__), target, \
                          expression)
 

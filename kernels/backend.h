@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_BACKEND_H_
+#define ZQFP_KERNELS_BACKEND_H_
+
+// Picks the kernels for this machine, and says which it picked.
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels {
+
+// One row of the op x backend matrix: which table serves the op.
+struct OpSource {
+  std::string op;     // "matmul_a8"
+  std::string table;  // "avx512bf16"
+};
+
+// A complete table: every op is there, taken from the first table of the
+// ordered list (best first) that has it.
+struct Backend {
+  std::string name;  // of the best table in it
+  OpTable ops;       // no null slot but workspace_bytes
+  std::vector<OpSource> sources;
+  // Bytes of workspace any op of any table in it may need.
+  int64_t WorkspaceBytes(const WorkspaceQuery& query) const;
+  std::vector<const OpTable*> tables;  // those it was made of, best first
+};
+
+// Names of all tables that were built, best first; and of those, the ones this
+// machine can run.
+std::vector<std::string> BuiltBackends();
+std::vector<std::string> RunnableBackends();
+
+// The backend with this name, made of that table and those below it.
+// NotFound for an unknown name; FailedPrecondition where the machine lacks the
+// instructions, naming them. Never substitutes another one.
+absl::StatusOr<Backend> MakeBackend(const std::string& name);
+
+// ZQFP_BACKEND where set and non-empty, else the best that runs here.
+absl::StatusOr<Backend> SelectBackend();
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_KERNELS_BACKEND_H_

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CORE_OPS_H_
+#define ZQFP_KERNELS_CORE_OPS_H_
+
+// The only door to the kernels: one card, one argument struct and one slot of
+// OpTable per operation.
+//
+// The name of an op is the basename of every file that concerns it:
+// kernels/reference/rms_norm.cc, tests/kernels/rms_norm_test.cc. Arguments are
+// plain data; a backend may assume that Validate (validate.h) passed. Outputs
+// do not overlap inputs unless the card says so. Only C headers here.
+
+#include <stdint.h>
+
+#include "kernels/core/views.h"
+
+namespace zqfp::kernels {
+
+// A body of a parallel loop: handles [begin, end); `thread` is 0..num_threads-1
+// and no two bodies with the same `thread` run at the same time.
+using LoopBody = void (*)(void* context, int64_t begin, int64_t end,
+                          int thread);
+
+// How an op runs on several threads: run() splits [0, count) in at most
+// num_threads contiguous pieces, multiples of `grain` but for the last, and
+// returns when all are done. The same count gives the same pieces every time.
+struct Parallel {
+  int num_threads = 1;
+  void* pool = nullptr;
+  void (*run)(void* pool, int64_t count, int64_t grain, LoopBody body,
+              void* context) = nullptr;
+};
+
+// What an op may use while it runs. No op allocates.
+struct Exec {
+  Parallel parallel;
+  void* workspace = nullptr;  // 64-byte aligned, >= OpTable::workspace_bytes
+};
+
+// Upper limits of what a plan will ask; see OpTable::workspace_bytes.
+struct WorkspaceQuery {
+  int64_t num_tokens = 0;  // most rows of one step
+  int64_t k = 0;           // largest k of a matmul
+  int64_t n = 0;           // largest n of a matmul
+  int64_t num_heads = 0;
+  int64_t head_dim = 0;
+  int num_threads = 1;
+};
+
+// Embed: y[t] = table[id[t]]
+//   shapes   id [num_tokens]; table [vocab_size, model_dim]; y [num_tokens,
+//            model_dim]
+//   dtypes   table f32|bf16|f16; y f32
+//   numerics exact
+//   checks   ValidateEmbed: 0 <= id < vocab_size
+struct EmbedArgs {
+  int64_t num_tokens = 0;
+  int64_t vocab_size = 0;
+  int64_t model_dim = 0;
+  const int32_t* id = nullptr;
+  ValueFormat table_format = ValueFormat::kF32;
+  const void* table = nullptr;
+  float* y = nullptr;
+};
+
+// RmsNorm: y = x / sqrt(mean(x^2) + epsilon) * weight        [arXiv:1910.07467]
+//   shapes   x, y [num_rows, dim]; weight [dim]
+//   dtypes   f32
+//   numerics sum in f32 or wider
+//   memory   y may be x
+//   note     num_rows = num_tokens * num_heads for Qwen3's q/k norm
+struct RmsNormArgs {
+  int64_t num_rows = 0;
+  int64_t dim = 0;
+  float epsilon = 0;
+  const float* x = nullptr;
+  const float* weight = nullptr;
+  float* y = nullptr;
+};
+
+// QuantizeTokens: s = max|x| / 448, q = e4m3(x / s)     [arXiv:2307.09782, 3.2]
+//   shapes   x, q [num_tokens, dim]; scale [num_tokens]
+//   dtypes   x f32; q e4m3; scale f32
+//   numerics a division, round to nearest even, saturating: the same bits on
+//            every backend. A zero row has scale 1. A row with a NaN or an
+//            infinity has scale NaN, so that it surfaces in the logits.
+struct QuantizeTokensArgs {
+  int64_t num_tokens = 0;
+  int64_t dim = 0;
+  const float* x = nullptr;
+  uint8_t* q = nullptr;
+  float* scale = nullptr;
+};
+
+// Matmul: y = x W^T + bias + residual
+//   shapes   x [m, k]; W [n, k]; bias [n] or null; residual, y [m, n]
+//   dtypes   x, bias, residual, y f32; W f32|bf16|f16
+//   numerics products and sums in f32 or wider, any order
+//   memory   y may be residual; residual may be null
+struct MatmulArgs {
+  int64_t m = 0;
+  const float* x = nullptr;
+  WeightView weight;
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  float* y = nullptr;
+};
+
+// MatmulA8: y = s_x[t] * (q W^T) + bias + residual, W4A8 and W8A8
+//   y[t,n] = s_x[t] * S_row[n] * sum_g 2^-shift[n,g] sum_{k in g} q[t,k] c[n,k]
+//                                                      [arXiv:2307.09782, 3.3]
+//   shapes   as Matmul
+//   dtypes   x e4m3 with one scale per token; W e2m1 (free or shift) | e4m3;
+//            bias, residual, y f32
+//   numerics every product is exact; sums in f32 or wider, any order; a
+//            residual or bias is added after the scales
+//   memory   y may be residual
+struct MatmulA8Args {
+  int64_t m = 0;
+  QuantizedTokensView x;
+  WeightView weight;
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  float* y = nullptr;
+};
+
+// Rope: rotates pairs (x[i], x[i + rotary_dim/2]) of every head by the angle of
+// the token's position                                      [arXiv:2104.09864]
+//   x'[i]     = x[i] cos - x[i + r/2] sin
+//   x'[i+r/2] = x[i + r/2] cos + x[i] sin         i < r/2, r = rotary_dim
+//   shapes   x [num_tokens, num_heads, head_dim] in place; cos, sin
+//            [num_tokens, rotary_dim / 2]; dims >= rotary_dim stay
+//   dtypes   f32
+struct RopeArgs {
+  int64_t num_tokens = 0;
+  int64_t num_heads = 0;
+  int64_t head_dim = 0;
+  int64_t rotary_dim = 0;
+  const float* cos = nullptr;
+  const float* sin = nullptr;
+  float* x = nullptr;
+};
+
+// StoreKv: writes this step's keys and values to their pages
+//   shapes   k, v [num_tokens, num_kv_heads, head_dim]
+//   dtypes   k, v f32; pages f32|bf16|e4m3
+//   numerics bf16 to nearest even; e4m3 as QuantizeTokens, one scale per
+//            (token, head)
+struct StoreKvArgs {
+  RaggedBatchView batch;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  KvPagesView pages;
+};
+
+// Attention: y = softmax(scale * q K^T, causal, window) V    [arXiv:2309.06180]
+//   shapes   q, y [num_tokens, num_heads, head_dim]; query head h reads KV head
+//            h / (num_heads / num_kv_heads)
+//   dtypes   q, y f32; pages f32|bf16|e4m3
+//   numerics scores, maximum and sums in f32 or wider
+//   window   0: all earlier tokens; w: the last w tokens, the own one included
+struct AttentionArgs {
+  RaggedBatchView batch;
+  int64_t num_heads = 0;
+  float scale = 0;
+  int64_t window = 0;
+  const float* q = nullptr;
+  KvPagesView pages;
+  float* y = nullptr;
+};
+
+// SwiGlu: y = gate * sigmoid(gate) * up                      [arXiv:2002.05202]
+//   shapes   gate, up, y [num_tokens, dim];  dtypes f32
+//   numerics exp to 2 ulp
+//   memory   y may be gate
+struct SwiGluArgs {
+  int64_t num_tokens = 0;
+  int64_t dim = 0;
+  const float* gate = nullptr;
+  const float* up = nullptr;
+  float* y = nullptr;
+};
+
+// One backend: a null slot falls to the next table down (backend.h).
+struct OpTable {
+  const char* name;  // "reference", "avx2", ...
+  void (*embed)(const EmbedArgs&, const Exec&) noexcept;
+  void (*rms_norm)(const RmsNormArgs&, const Exec&) noexcept;
+  void (*quantize_tokens)(const QuantizeTokensArgs&, const Exec&) noexcept;
+  void (*matmul)(const MatmulArgs&, const Exec&) noexcept;
+  void (*matmul_a8)(const MatmulA8Args&, const Exec&) noexcept;
+  void (*rope)(const RopeArgs&, const Exec&) noexcept;
+  void (*store_kv)(const StoreKvArgs&, const Exec&) noexcept;
+  void (*attention)(const AttentionArgs&, const Exec&) noexcept;
+  void (*swiglu)(const SwiGluArgs&, const Exec&) noexcept;
+  // Bytes of Exec::workspace that any op of this table needs for a plan within
+  // these limits. Null: none.
+  int64_t (*workspace_bytes)(const WorkspaceQuery&) noexcept;
+};
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_KERNELS_CORE_OPS_H_

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CORE_VALIDATE_H_
+#define ZQFP_KERNELS_CORE_VALIDATE_H_
+
+// Validate(args): what every op's card promises its backends, checked once
+// per plan; the message names the field, what is wanted and what was found.
+
+#include "absl/status/status.h"
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels {
+
+absl::Status Validate(const WeightView& weight);
+absl::Status Validate(const KvPagesView& pages);
+// Page ids and lengths are compared with num_pages and page_size.
+absl::Status Validate(const RaggedBatchView& batch, const KvPagesView& pages);
+
+absl::Status Validate(const EmbedArgs& args);
+absl::Status Validate(const RmsNormArgs& args);
+absl::Status Validate(const QuantizeTokensArgs& args);
+absl::Status Validate(const MatmulArgs& args);
+absl::Status Validate(const MatmulA8Args& args);
+absl::Status Validate(const RopeArgs& args);
+absl::Status Validate(const StoreKvArgs& args);
+absl::Status Validate(const AttentionArgs& args);
+absl::Status Validate(const SwiGluArgs& args);
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_KERNELS_CORE_VALIDATE_H_

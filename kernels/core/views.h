@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CORE_VIEWS_H_
+#define ZQFP_KERNELS_CORE_VIEWS_H_
+
+// Views: plain descriptions of memory that somebody else owns.
+//
+// Only C headers here: the per-instruction-set files include this one and must
+// not emit a weak symbol.
+
+#include <stdint.h>
+
+namespace zqfp::kernels {
+
+// How one number is stored (definitions: float_formats.h).
+enum class ValueFormat : uint8_t { kF32, kBf16, kF16, kE4m3 };
+
+// How the weight of one linear layer is stored.
+enum class WeightFormat : uint8_t {
+  kF32,
+  kBf16,
+  kF16,
+  kE4m3,       // w = row_scale[n] * e4m3
+  kE2m1Free,   // w = group_scale[n, g] * e2m1
+  kE2m1Shift,  // w = row_scale[n] * 2^-shift[n, g] * e2m1   (M1, M2)
+};
+
+// W [n, k] of one linear layer, row-major as on disk; n = output row.
+// e2m1: two codes a byte, the even k index in the low nibble, rows padded to a
+// whole byte. g = k_index / group_size; the last group of a row may be short.
+struct WeightView {
+  WeightFormat format = WeightFormat::kF32;
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t group_size = 0;              // e2m1: 32, 64, 128 or 256
+  const void* data = nullptr;          // [n, row bytes], no padding between
+  const float* row_scale = nullptr;    // [n]              kE4m3, kE2m1Shift
+  const float* group_scale = nullptr;  // [n, num_groups]  kE2m1Free
+  const uint8_t* shift = nullptr;      // [n, num_groups]  kE2m1Shift, 0..14
+};
+
+// ceil(k / group_size), the scales of one row of an e2m1 weight.
+constexpr int64_t NumGroups(int64_t k, int64_t group_size) {
+  return (k + group_size - 1) / group_size;
+}
+
+// Largest shift with which value * 2^(6 - shift) is exact in e4m3
+// (numerics.md, "the exactness window").
+inline constexpr int kMaxShift = 14;
+
+// Tokens quantized to e4m3, one scale per token: x = scale[t] * e4m3(data).
+struct QuantizedTokensView {
+  const uint8_t* data = nullptr;  // [num_tokens, dim]
+  const float* scale = nullptr;   // [num_tokens]
+};
+
+// The KV cache of one layer. A page holds page_size tokens of every KV head;
+// which page holds which token is RaggedBatchView::page_table's business.
+struct KvPagesView {
+  ValueFormat format = ValueFormat::kBf16;  // kF32, kBf16 or kE4m3
+  int64_t num_pages = 0;
+  int64_t num_kv_heads = 0;
+  int64_t page_size = 0;  // tokens
+  int64_t head_dim = 0;
+  void* k = nullptr;         // [num_pages, num_kv_heads, page_size, head_dim]
+  void* v = nullptr;         // as k
+  float* k_scale = nullptr;  // [num_pages, num_kv_heads, page_size]; e4m3 only
+  float* v_scale = nullptr;  // as k_scale
+};
+
+// The tokens of one step: several sequences back to back, prefill and decode
+// mixed. Sequence s owns the rows token_begin[s] .. token_begin[s+1]-1, which
+// are its LAST tokens: row r has the absolute position
+//   context_len[s] - (token_begin[s+1] - r).
+struct RaggedBatchView {
+  int64_t num_sequences = 0;
+  const int32_t* token_begin = nullptr;  // [num_sequences + 1], from 0 upwards
+  const int32_t* context_len = nullptr;  // [num_sequences], this step included
+  const int32_t* page_table = nullptr;   // [num_sequences, page_table_stride]
+  int64_t page_table_stride = 0;
+};
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_KERNELS_CORE_VIEWS_H_
