@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_MODELS_MODEL_H_
+#define ZQFP_MODELS_MODEL_H_
+
+// A loaded model: from a directory of files to logits.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "models/config.h"
+#include "models/kv_cache.h"
+
+namespace zqfp {
+
+struct ModelOptions {
+  int num_threads = 0;       // 0: physical cores
+  std::string backend;       // "": ZQFP_BACKEND, or the best of this machine
+  int64_t max_tokens = 256;  // most rows of one step; sizes the buffers
+};
+
+// The tokens of one step (kernels::RaggedBatchView has the meaning).
+struct Batch {
+  std::vector<int32_t> token_ids;    // [num_tokens]
+  std::vector<int32_t> token_begin;  // [num_sequences + 1]
+  std::vector<int32_t> context_len;  // [num_sequences]
+  std::vector<int32_t> page_table;   // [num_sequences, page_table_stride]
+  int64_t page_table_stride = 0;
+  // [num_sequences]: length that dynamic RoPE scaling sees: max(prompt length,
+  // context_len), so that a chunked prompt equals a whole one.
+  std::vector<int32_t> rope_length;
+  std::vector<int32_t> logit_rows;  // rows whose logits are wanted, ascending
+};
+
+// What --explain and the memory plan show of one linear layer.
+struct LinearInfo {
+  std::string name;         // "model.layers.0.self_attn.q_proj"
+  std::string weights;      // "e2m1 m2 group 128"
+  std::string activations;  // "e4m3 per token" | "f32"
+  std::string op;           // "matmul_a8"
+  std::string kernel;       // "avx512bf16"
+  int64_t n = 0, k = 0;
+  int64_t num_bytes = 0;  // weight and scales, as in memory
+  bool exact = false;     // every product exact on FP8 hardware (shift window)
+};
+
+class Model {
+ public:
+  // Opens, binds and checks every tensor of the directory, quantized or not.
+  // Errors name file, tensor, wanted and found.
+  static absl::StatusOr<std::unique_ptr<Model>> Load(
+      const std::string& directory, const ModelOptions& options);
+  // Random weights of the given shape, quantized as config.quantization says,
+  // for benchmarks: no files.
+  static absl::StatusOr<std::unique_ptr<Model>> Random(
+      const Config& config, uint64_t seed, const ModelOptions& options);
+  ~Model();
+
+  // One step: runs the tokens, extends the cache, writes
+  // logits [logit_rows.size(), vocab_size]. A batch that breaks a limit
+  // (ids, positions, pages) is an InvalidArgument and leaves the cache alone.
+  absl::Status Forward(const Batch& batch, KvCache& cache,
+                       absl::Span<float> logits);
+
+  const Config& config() const;
+  const ModelOptions& options() const;  // as resolved: threads, backend
+  // Bytes of weights that one generated token streams.
+  int64_t weight_bytes() const;
+  int64_t buffer_bytes() const;  // activations and workspace
+  // Whether the weights are stored in full precision f32 (KV default: f32).
+  bool full_precision() const;
+  std::vector<LinearInfo> Explain() const;
+
+ private:
+  Model();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace zqfp
+
+#endif  // ZQFP_MODELS_MODEL_H_

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_MODELS_SAFETENSORS_H_
+#define ZQFP_MODELS_SAFETENSORS_H_
+
+// Memory-mapped safetensors: one file, or the shards that an index lists.
+// Written as if every file were hostile; a Checkpoint that opened is sound.
+
+#include <stdint.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace zqfp {
+
+enum class DType : uint8_t {
+  kF64,
+  kF32,
+  kF16,
+  kBf16,
+  kE4m3,
+  kE5m2,
+  kI64,
+  kI32,
+  kI16,
+  kI8,
+  kU8,
+  kBool
+};
+
+std::string_view ToString(DType dtype);  // as in the file: "F32", "F8_E4M3"
+int64_t ByteSize(DType dtype);
+
+// One tensor inside a mapped file; `data` lives as long as the Checkpoint.
+struct Tensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  const uint8_t* data = nullptr;
+  int64_t num_bytes = 0;
+  std::string file;  // base name of the shard, for messages
+};
+
+// "F32 [4096, 1024]", for messages and listings.
+std::string Describe(const Tensor& tensor);
+
+class Checkpoint {
+ public:
+  // Opens DIRECTORY/model.safetensors, or the shards of
+  // DIRECTORY/model.safetensors.index.json (which must stay inside DIRECTORY),
+  // or the directory's only *.safetensors file.
+  static absl::StatusOr<Checkpoint> Open(const std::string& directory);
+  // One file by its path.
+  static absl::StatusOr<Checkpoint> OpenFile(const std::string& path);
+
+  Checkpoint(Checkpoint&&);
+  Checkpoint& operator=(Checkpoint&&);
+  ~Checkpoint();
+
+  // Sorted by name. Null where there is no such tensor.
+  const std::map<std::string, Tensor>& tensors() const { return tensors_; }
+  const Tensor* Find(const std::string& name) const;
+  // As Find, but NotFound names the tensor and the directory.
+  absl::StatusOr<const Tensor*> Get(const std::string& name) const;
+  int64_t total_bytes() const;
+
+ private:
+  Checkpoint();
+  struct Mapping;
+  std::vector<std::unique_ptr<Mapping>> mappings_;
+  std::map<std::string, Tensor> tensors_;
+  std::string origin_;
+};
+
+}  // namespace zqfp
+
+#endif  // ZQFP_MODELS_SAFETENSORS_H_
