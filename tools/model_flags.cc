@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/model_flags.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "kernels/core/status_macros.h"
+
+ABSL_FLAG(std::string, model, "",
+          "directory of a Hugging Face style model, quantized or not (the "
+          "bundled one)");
+ABSL_FLAG(int32_t, threads, 0, "threads to use (all physical cores)");
+ABSL_FLAG(std::string, backend, "",
+          "kernels to use, as ZQFP_BACKEND: reference, avx2, avx512, "
+          "avx512bf16 (the best of this machine)");
+ABSL_FLAG(bool, strict, false,
+          "end with an error wherever something would fall back");
+
+namespace zqfp::tools {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+// Where the bundled model stands, seen from build/bin and from PREFIX/bin.
+std::string BundledModelDirectory() {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  for (const char* relative :
+       {"../../models/demo", "../share/zqfp/models/demo"}) {
+    const fs::path candidate = program.parent_path() / relative;
+    if (fs::exists(candidate / "config.json", error)) {
+      return fs::weakly_canonical(candidate, error).string();
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+FlagGroup ModelFlagGroup() {
+  return {"model and machine", {"model", "threads", "backend", "strict"}};
+}
+
+absl::StatusOr<std::string> ModelDirectory() {
+  const std::string named = absl::GetFlag(FLAGS_model);
+  if (!named.empty()) return named;
+  const std::string bundled = BundledModelDirectory();
+  if (bundled.empty()) {
+    return UsageError(
+        "--model: want a model directory, found none, and the bundled model "
+        "is not installed beside this program");
+  }
+  return bundled;
+}
+
+absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
+  ModelOptions options;
+  options.num_threads = absl::GetFlag(FLAGS_threads);
+  if (options.num_threads < 0 || options.num_threads > kMaxThreads) {
+    return UsageError(fmt::format("--threads: want 0..{}, found {}",
+                                  kMaxThreads, options.num_threads));
+  }
+  options.backend = absl::GetFlag(FLAGS_backend);
+  options.max_tokens = max_tokens;
+  return options;
+}
+
+bool StrictFromFlags() { return absl::GetFlag(FLAGS_strict); }
+
+absl::Status CheckNoFallback(const Model& model) {
+  const std::string& best = model.options().backend;
+  for (const LinearInfo& linear : model.Explain()) {
+    if (linear.kernel != best) {
+      return absl::FailedPreconditionError(fmt::format(
+          "--strict: {}: want {} by {}, found {} (see zqfp-inspect --ops)",
+          linear.name, linear.op, best, linear.kernel));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens) {
+  ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options,
+                        ModelOptionsFromFlags(max_tokens));
+  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                        Model::Load(directory, options));
+  if (StrictFromFlags()) ZQFP_RETURN_IF_ERROR(CheckNoFallback(*model));
+  return model;
+}
+
+}  // namespace zqfp::tools
