@@ -55,7 +55,8 @@ SYSTEM = ["You are a storyteller for children.", "You tell short stories.",
           "You are a helpful assistant.", "You are a kind storyteller.",
           "Answer with a short story in simple words."]
 NEXT = ["What happens next?", "And then?", "Go on, please.",
-        "What happened then?", "Please continue the story.", "How does the story end?"]
+        "What happened then?", "Please continue the story.",
+        "How does the story end?"]
 SMALL_TALK = [
     (["Hello!", "Hi!", "Hello.", "Hi there!", "Hey!", "Good morning!"],
      ["Hello! I love to tell stories. What should my story be about?",
