@@ -47,6 +47,9 @@ constexpr int64_t NumGroups(int64_t k, int64_t group_size) {
 // (numerics.md, "the exactness window").
 inline constexpr int kMaxShift = 14;
 
+// Largest head dimension any backend handles (validate.cc refuses more).
+inline constexpr int64_t kMaxHeadDim = 512;
+
 // Tokens quantized to e4m3, one scale per token: x = scale[t] * e4m3(data).
 struct QuantizedTokensView {
   const uint8_t* data = nullptr;  // [num_tokens, dim]
