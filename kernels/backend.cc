@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/backend.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <stdlib.h>
+
+#include <algorithm>
+
+#include "kernels/core/status_macros.h"
+#include "kernels/reference/reference.h"
+#if defined(__x86_64__)
+#include "kernels/cpu/tables.h"
+#endif
+
+namespace zqfp::kernels {
+namespace {
+
+// One entry of the ordered list: what it needs and whether it is here.
+struct Implementation {
+  const OpTable* table;
+  const char* needs;
+  bool (*runs_here)();
+};
+
+bool Always() { return true; }
+
+#if defined(__x86_64__)
+// __builtin_cpu_supports also asks whether the kernel saves the registers.
+bool HasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+bool HasAvx512() {
+  return HasAvx2() && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq");
+}
+bool HasAvx512Bf16() {
+  return HasAvx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+// Best first.
+const std::vector<Implementation>& Implementations() {
+  static const std::vector<Implementation>& list =
+      *new std::vector<Implementation> {
+#if defined(__x86_64__)
+    {&kAvx512Bf16Table, "AVX-512 F, BW, VL, DQ and BF16", HasAvx512Bf16},
+        {&kAvx512Table, "AVX-512 F, BW, VL and DQ", HasAvx512},
+        {&kAvx2Table, "AVX2, FMA and F16C", HasAvx2},
+#endif
+        {&kReferenceTable, "nothing", Always},
+  };
+  return list;
+}
+
+// Fills one empty slot of `backend` from `table` and notes who filled it.
+template <typename Op>
+void Fill(Backend& backend, const OpTable& table, const char* name,
+          Op OpTable::*slot) {
+  if (backend.ops.*slot != nullptr || table.*slot == nullptr) return;
+  backend.ops.*slot = table.*slot;
+  backend.sources.push_back({name, table.name});
+}
+
+void Merge(Backend& backend, const OpTable& table) {
+  backend.tables.push_back(&table);
+  Fill(backend, table, "embed", &OpTable::embed);
+  Fill(backend, table, "rms_norm", &OpTable::rms_norm);
+  Fill(backend, table, "quantize_tokens", &OpTable::quantize_tokens);
+  Fill(backend, table, "matmul", &OpTable::matmul);
+  Fill(backend, table, "matmul_a8", &OpTable::matmul_a8);
+  Fill(backend, table, "rope", &OpTable::rope);
+  Fill(backend, table, "store_kv", &OpTable::store_kv);
+  Fill(backend, table, "attention", &OpTable::attention);
+  Fill(backend, table, "swiglu", &OpTable::swiglu);
+}
+
+}  // namespace
+
+int64_t Backend::WorkspaceBytes(const WorkspaceQuery& query) const {
+  int64_t bytes = 0;
+  for (const OpTable* table : tables) {
+    if (table->workspace_bytes != nullptr) {
+      bytes = std::max(bytes, table->workspace_bytes(query));
+    }
+  }
+  return bytes;
+}
+
+std::vector<std::string> BuiltBackends() {
+  std::vector<std::string> names;
+  for (const Implementation& entry : Implementations()) {
+    names.push_back(entry.table->name);
+  }
+  return names;
+}
+
+std::vector<std::string> RunnableBackends() {
+  std::vector<std::string> names;
+  for (const Implementation& entry : Implementations()) {
+    if (entry.runs_here()) names.push_back(entry.table->name);
+  }
+  return names;
+}
+
+absl::StatusOr<Backend> MakeBackend(const std::string& name) {
+  Backend backend = {.name = name, .ops = {}, .sources = {}, .tables = {}};
+  backend.ops.name = "";
+  for (const Implementation& entry : Implementations()) {
+    const bool found = !backend.tables.empty() || name == entry.table->name;
+    if (!found) continue;
+    if (!entry.runs_here()) {
+      return absl::FailedPreconditionError(
+          fmt::format("backend {}: want a processor with {}, this one lacks it",
+                      name, entry.needs));
+    }
+    if (backend.tables.empty()) backend.ops.name = entry.table->name;
+    Merge(backend, *entry.table);
+  }
+  if (backend.tables.empty()) {
+    return absl::NotFoundError(
+        fmt::format("backend: want one of {}, found '{}'{}",
+                    fmt::join(BuiltBackends(), ", "), name,
+                    name == "cuda" ? " (this build has no CUDA kernels)" : ""));
+  }
+  return backend;
+}
+
+absl::StatusOr<Backend> SelectBackend() {
+  const char* wanted = getenv("ZQFP_BACKEND");
+  if (wanted != nullptr && *wanted != '\0') return MakeBackend(wanted);
+  return MakeBackend(RunnableBackends().front());
+}
+
+}  // namespace zqfp::kernels

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CPU_TABLES_H_
+#define ZQFP_KERNELS_CPU_TABLES_H_
+
+// The tables of the instruction sets above the x86-64 baseline. A null slot
+// falls to the next table down.
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels {
+
+extern const OpTable kAvx2Table;        // AVX2, FMA, F16C
+extern const OpTable kAvx512Table;      // AVX-512 F, BW, VL, DQ
+extern const OpTable kAvx512Bf16Table;  // and AVX512_BF16 dot products
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_KERNELS_CPU_TABLES_H_
