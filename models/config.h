@@ -34,6 +34,7 @@ struct RopeConfig {
   double attention_factor = 0.0;       // yarn; 0: derive from factor
   double mscale = 0.0;                 // yarn, 0: absent
   double mscale_all_dim = 0.0;         // yarn, 0: absent
+  bool truncate = true;                // yarn: whole pairs at the ramp ends
 };
 
 // Constraint on the group scales of e2m1 weights (numerics.md, section 2).
