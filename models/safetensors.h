@@ -10,9 +10,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 
 namespace zqfp {
 
@@ -47,6 +49,13 @@ struct Tensor {
 // "F32 [4096, 1024]", for messages and listings.
 std::string Describe(const Tensor& tensor);
 
+// The tensors of one file that lies in memory, in the order of their data;
+// they point into `file`. `name` stands in messages. InvalidArgument with
+// tensor, wanted and found for anything the format does not allow, and for
+// what a loader could not use: no elements, data not aligned to its dtype.
+absl::StatusOr<std::vector<Tensor>> ParseSafetensors(
+    absl::Span<const uint8_t> file, const std::string& name);
+
 class Checkpoint {
  public:
   // Opens DIRECTORY/model.safetensors, or the shards of
@@ -70,6 +79,7 @@ class Checkpoint {
  private:
   Checkpoint();
   struct Mapping;
+  absl::Status AddFile(const std::string& path);
   std::vector<std::unique_ptr<Mapping>> mappings_;
   std::map<std::string, Tensor> tensors_;
   std::string origin_;
