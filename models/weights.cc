@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/weights.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <string.h>
+
+#include <cmath>
+#include <set>
+
+#include "absl/types/span.h"
+#include "kernels/core/float_formats.h"
+#include "kernels/core/status_macros.h"
+#include "models/architectures.h"
+#include "models/finite_scan.h"
+
+namespace zqfp {
+namespace {
+
+using kernels::ValueFormat;
+using kernels::WeightFormat;
+
+// Walks the table, taking tensors out of a checkpoint one after another.
+class Binder {
+ public:
+  Binder(const Checkpoint& checkpoint, const Config& config,
+         kernels::ThreadPool& pool)
+      : checkpoint_(checkpoint), config_(config), pool_(pool) {}
+
+  absl::Status Bind(Weights* weights);
+
+ private:
+  using Shape = std::vector<int64_t>;
+
+  absl::StatusOr<const Tensor*> Take(const std::string& name,
+                                     std::vector<DType> dtypes, Shape shape);
+  absl::Status BindVector(const std::string& name, int64_t size,
+                          std::vector<float>* values);
+  absl::StatusOr<const float*> BindScales(const std::string& name, Shape shape);
+  absl::Status BindFloat(const std::string& name, LinearWeight* linear);
+  absl::Status BindE4m3(LinearWeight* linear);
+  absl::Status BindE2m1(LinearWeight* linear);
+  absl::Status BindShifts(LinearWeight* linear, int64_t groups);
+  absl::Status BindLinear(const std::string& name, int64_t n, int64_t k,
+                          bool has_bias, WeightFormat format,
+                          LinearWeight* linear);
+  absl::Status BindLayer(int64_t index, LayerWeights* layer);
+  absl::Status BindEmbedding(Weights* weights);
+  absl::Status BindHead(Weights* weights);
+  absl::Status CheckNothingLeft() const;
+  WeightFormat DecoderFormat() const;
+
+  const Checkpoint& checkpoint_;
+  const Config& config_;
+  kernels::ThreadPool& pool_;
+  std::set<std::string> taken_;
+};
+
+ValueFormat FormatOf(DType dtype) {
+  if (dtype == DType::kBf16) return ValueFormat::kBf16;
+  if (dtype == DType::kF16) return ValueFormat::kF16;
+  return ValueFormat::kF32;
+}
+
+float ReadFloat(const Tensor& tensor, int64_t index) {
+  if (tensor.dtype == DType::kF32) {
+    float value;
+    memcpy(&value, tensor.data + index * 4, 4);
+    return value;
+  }
+  uint16_t code;
+  memcpy(&code, tensor.data + index * 2, 2);
+  return tensor.dtype == DType::kBf16 ? kernels::Bf16ToFloat(code)
+                                      : kernels::F16ToFloat(code);
+}
+
+absl::StatusOr<const Tensor*> Binder::Take(const std::string& name,
+                                           std::vector<DType> dtypes,
+                                           Shape shape) {
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor, checkpoint_.Get(name));
+  bool fits = false;
+  std::vector<std::string> names;
+  for (const DType dtype : dtypes) {
+    fits = fits || tensor->dtype == dtype;
+    names.emplace_back(ToString(dtype));
+  }
+  if (!fits || tensor->shape != shape) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: {}: want {} [{}], file has {}", tensor->file, name,
+        fmt::join(names, " or "), fmt::join(shape, ", "), Describe(*tensor)));
+  }
+  taken_.insert(name);
+  return tensor;
+}
+
+absl::Status Binder::BindVector(const std::string& name, int64_t size,
+                                std::vector<float>* values) {
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(name, {DType::kF32, DType::kBf16, DType::kF16}, {size}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  values->resize(static_cast<size_t>(size));
+  for (int64_t i = 0; i < size; ++i) {
+    (*values)[static_cast<size_t>(i)] = ReadFloat(*tensor, i);
+  }
+  return absl::OkStatus();
+}
+
+// F32 scales, each finite and above zero.
+absl::StatusOr<const float*> Binder::BindScales(const std::string& name,
+                                                Shape shape) {
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor, Take(name, {DType::kF32}, shape));
+  const float* scales = reinterpret_cast<const float*>(tensor->data);
+  for (int64_t i = 0; i < tensor->num_bytes / 4; ++i) {
+    if (!(scales[i] > 0) || std::isinf(scales[i])) {
+      return absl::DataLossError(fmt::format(
+          "{}: {}: want finite scales above 0, found {} at element {}",
+          tensor->file, name, scales[i], i));
+    }
+  }
+  return scales;
+}
+
+absl::Status Binder::BindFloat(const std::string& name, LinearWeight* linear) {
+  kernels::WeightView& view = linear->view;
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(name, {DType::kF32, DType::kBf16, DType::kF16}, {view.n, view.k}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  view.data = tensor->data;
+  view.format = tensor->dtype == DType::kF32    ? WeightFormat::kF32
+                : tensor->dtype == DType::kBf16 ? WeightFormat::kBf16
+                                                : WeightFormat::kF16;
+  return absl::OkStatus();
+}
+
+absl::Status Binder::BindE4m3(LinearWeight* linear) {
+  kernels::WeightView& view = linear->view;
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(linear->name + ".weight", {DType::kE4m3}, {view.n, view.k}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  view.format = WeightFormat::kE4m3;
+  view.data = tensor->data;
+  ZQFP_ASSIGN_OR_RETURN(
+      view.row_scale, BindScales(linear->name + ".weight_row_scale", {view.n}));
+  return absl::OkStatus();
+}
+
+// Row scales and shifts; proves the exactness window (shift <= 14) and, for
+// M1, that the row scales are powers of two.
+absl::Status Binder::BindShifts(LinearWeight* linear, int64_t groups) {
+  kernels::WeightView& view = linear->view;
+  const std::string scale_name = linear->name + ".weight_row_scale";
+  ZQFP_ASSIGN_OR_RETURN(view.row_scale, BindScales(scale_name, {view.n}));
+  const std::string shift_name = linear->name + ".weight_shift";
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* shifts,
+                        Take(shift_name, {DType::kU8}, {view.n, groups}));
+  view.shift = shifts->data;
+  for (int64_t i = 0; i < view.n * groups; ++i) {
+    if (view.shift[i] > kernels::kMaxShift) {
+      return absl::DataLossError(
+          fmt::format("{}: {}: want shifts of 0..{} (exact in e4m3), found {} "
+                      "in row {}",
+                      shifts->file, shift_name, kernels::kMaxShift,
+                      view.shift[i], i / groups));
+    }
+  }
+  if (config_.quantization->constraint != ScaleConstraint::kM1) {
+    return absl::OkStatus();
+  }
+  for (int64_t n = 0; n < view.n; ++n) {
+    int exponent;
+    if (std::frexp(view.row_scale[n], &exponent) != 0.5f) {
+      return absl::DataLossError(
+          fmt::format("{}: {}: want powers of two (m1), found {} in row {}",
+                      shifts->file, scale_name, view.row_scale[n], n));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Binder::BindE2m1(LinearWeight* linear) {
+  kernels::WeightView& view = linear->view;
+  view.group_size = config_.quantization->group_size;
+  const int64_t groups = kernels::NumGroups(view.k, view.group_size);
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* packed,
+                        Take(linear->name + ".weight_packed", {DType::kU8},
+                             {view.n, (view.k + 1) / 2}));
+  view.data = packed->data;
+  if (config_.quantization->constraint != ScaleConstraint::kFree) {
+    view.format = WeightFormat::kE2m1Shift;
+    return BindShifts(linear, groups);
+  }
+  view.format = WeightFormat::kE2m1Free;
+  ZQFP_ASSIGN_OR_RETURN(
+      view.group_scale,
+      BindScales(linear->name + ".weight_scale", {view.n, groups}));
+  return absl::OkStatus();
+}
+
+absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
+                                bool has_bias, WeightFormat format,
+                                LinearWeight* linear) {
+  linear->name = name;
+  linear->view = {.n = n, .k = k};
+  if (format == WeightFormat::kE2m1Shift) {
+    ZQFP_RETURN_IF_ERROR(BindE2m1(linear));
+  } else if (format == WeightFormat::kE4m3) {
+    ZQFP_RETURN_IF_ERROR(BindE4m3(linear));
+  } else {
+    ZQFP_RETURN_IF_ERROR(BindFloat(name + ".weight", linear));
+  }
+  if (!has_bias) return absl::OkStatus();
+  return BindVector(name + ".bias", n, &linear->bias);
+}
+
+// kE2m1Shift stands for both e2m1 kinds, kF32 for all unquantized ones.
+WeightFormat Binder::DecoderFormat() const {
+  return config_.quantization ? WeightFormat::kE2m1Shift : WeightFormat::kF32;
+}
+
+absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  for (const NormRule& rule : table.norms) {
+    if (rule.present != nullptr && !(config_.*rule.present)) continue;
+    ZQFP_RETURN_IF_ERROR(
+        BindVector(LayerTensorName(table, index, rule.name) + ".weight",
+                   SizeOf(rule.dim, config_), &(layer->*rule.field)));
+  }
+  for (const LinearRule& rule : table.linears) {
+    ZQFP_RETURN_IF_ERROR(BindLinear(
+        LayerTensorName(table, index, rule.name), SizeOf(rule.n, config_),
+        SizeOf(rule.k, config_), rule.bias != nullptr && config_.*rule.bias,
+        DecoderFormat(), &(layer->*rule.field)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Binder::BindEmbedding(Weights* weights) {
+  const std::string name =
+      std::string(TensorsOf(config_.architecture).embedding) + ".weight";
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor,
+                        Take(name, {DType::kF32, DType::kBf16, DType::kF16},
+                             {config_.vocab_size, config_.model_dim}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  weights->embedding = tensor->data;
+  weights->embedding_format = FormatOf(tensor->dtype);
+  return absl::OkStatus();
+}
+
+// A quantized head is a tensor of its own even where the embedding is tied; a
+// bf16 head of a tied model is the embedding.
+absl::Status Binder::BindHead(Weights* weights) {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  const HeadFormat head =
+      config_.quantization ? config_.quantization->lm_head : HeadFormat::kBf16;
+  const int64_t n = config_.vocab_size, k = config_.model_dim;
+  if (head == HeadFormat::kE4m3 || head == HeadFormat::kE2m1) {
+    return BindLinear(table.lm_head, n, k, false,
+                      head == HeadFormat::kE4m3 ? WeightFormat::kE4m3
+                                                : WeightFormat::kE2m1Shift,
+                      &weights->lm_head);
+  }
+  if (!config_.tie_embeddings) {
+    return BindLinear(table.lm_head, n, k, false, WeightFormat::kF32,
+                      &weights->lm_head);
+  }
+  // Some exporters write the tied head a second time; it is the same tensor.
+  taken_.insert(std::string(table.lm_head) + ".weight");
+  weights->lm_head.name = table.lm_head;
+  weights->lm_head.view = {.n = n, .k = k};
+  return BindFloat(std::string(table.embedding) + ".weight", &weights->lm_head);
+}
+
+absl::Status Binder::CheckNothingLeft() const {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  for (const auto& [name, tensor] : checkpoint_.tensors()) {
+    if (taken_.contains(name)) continue;
+    bool ignored = false;
+    for (const std::string& ending : table.ignored_endings) {
+      ignored = ignored || name.ends_with(ending);
+    }
+    if (ignored) continue;
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: {}: want only tensors that {} with this config has, "
+        "found this one besides ({})",
+        tensor.file, name, ToString(config_.architecture), Describe(tensor)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Binder::Bind(Weights* weights) {
+  ZQFP_RETURN_IF_ERROR(BindEmbedding(weights));
+  weights->layers.resize(static_cast<size_t>(config_.num_layers));
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    ZQFP_RETURN_IF_ERROR(
+        BindLayer(i, &weights->layers[static_cast<size_t>(i)]));
+  }
+  const TensorTable& table = TensorsOf(config_.architecture);
+  ZQFP_RETURN_IF_ERROR(BindVector(std::string(table.final_norm) + ".weight",
+                                  config_.model_dim, &weights->final_norm));
+  ZQFP_RETURN_IF_ERROR(BindHead(weights));
+  return CheckNothingLeft();
+}
+
+}  // namespace
+
+bool LinearWeight::quantized() const {
+  return view.format == WeightFormat::kE4m3 ||
+         view.format == WeightFormat::kE2m1Free ||
+         view.format == WeightFormat::kE2m1Shift;
+}
+
+int64_t LinearWeight::num_bytes() const {
+  const int64_t groups =
+      view.group_size > 0 ? kernels::NumGroups(view.k, view.group_size) : 0;
+  switch (view.format) {
+    case WeightFormat::kF32:
+      return view.n * view.k * 4;
+    case WeightFormat::kBf16:
+    case WeightFormat::kF16:
+      return view.n * view.k * 2;
+    case WeightFormat::kE4m3:
+      return view.n * (view.k + 4);
+    case WeightFormat::kE2m1Free:
+      return view.n * ((view.k + 1) / 2 + 4 * groups);
+    case WeightFormat::kE2m1Shift:
+      return view.n * ((view.k + 1) / 2 + groups + 4);
+  }
+  return 0;
+}
+
+int64_t Weights::StreamedBytes() const {
+  int64_t bytes = lm_head.num_bytes();
+  for (const LayerWeights& layer : layers) {
+    for (const LinearWeight* linear : {&layer.q, &layer.k, &layer.v, &layer.o,
+                                       &layer.gate, &layer.up, &layer.down}) {
+      bytes += linear->num_bytes();
+    }
+  }
+  return bytes;
+}
+
+absl::StatusOr<Weights> BindWeights(Checkpoint checkpoint, const Config& config,
+                                    kernels::ThreadPool& pool) {
+  Weights weights;
+  weights.checkpoint.emplace(std::move(checkpoint));
+  ZQFP_RETURN_IF_ERROR(
+      Binder(*weights.checkpoint, config, pool).Bind(&weights));
+  return weights;
+}
+
+}  // namespace zqfp

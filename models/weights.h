@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_MODELS_WEIGHTS_H_
+#define ZQFP_MODELS_WEIGHTS_H_
+
+// The weights of a model, bound to the files they lie in and checked.
+
+#include <stdint.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/core/views.h"
+#include "kernels/cpu/thread_pool.h"
+#include "models/config.h"
+#include "models/safetensors.h"
+
+namespace zqfp {
+
+// y = x W^T + bias.
+struct LinearWeight {
+  std::string name;  // "model.layers.0.self_attn.q_proj"
+  kernels::WeightView view;
+  std::vector<float> bias;  // [n] or empty
+
+  bool quantized() const;     // runs as matmul_a8
+  int64_t num_bytes() const;  // weight and scales
+};
+
+struct LayerWeights {
+  std::vector<float> attention_norm;  // [model_dim]
+  LinearWeight q;                     // [num_heads * head_dim, model_dim]
+  LinearWeight k, v;                  // [num_kv_heads * head_dim, model_dim]
+  std::vector<float> q_norm, k_norm;  // [head_dim] or empty (Qwen3 has them)
+  LinearWeight o;                     // [model_dim, num_heads * head_dim]
+  std::vector<float> ffn_norm;        // [model_dim]
+  LinearWeight gate, up;              // [ffn_dim, model_dim]
+  LinearWeight down;                  // [model_dim, ffn_dim]
+};
+
+struct Weights {
+  kernels::ValueFormat embedding_format = kernels::ValueFormat::kF32;
+  const void* embedding = nullptr;  // [vocab_size, model_dim]
+  std::vector<LayerWeights> layers;
+  std::vector<float> final_norm;  // [model_dim]
+  LinearWeight lm_head;           // [vocab_size, model_dim]
+
+  // What the views point into: mapped files, or memory of random weights.
+  std::optional<Checkpoint> checkpoint;
+  std::shared_ptr<void> memory;
+
+  // Bytes that one generated token streams.
+  int64_t StreamedBytes() const;
+};
+
+// Binds every tensor the architecture's table wants. Errors name file, tensor,
+// wanted and found; a tensor that nothing would read is an error too. Proves
+// the exactness window of every shift row, and that no scale, norm, bias or
+// unquantized weight holds a NaN or an infinity.
+absl::StatusOr<Weights> BindWeights(Checkpoint checkpoint, const Config& config,
+                                    kernels::ThreadPool& pool);
+
+// Random weights of the shape, quantized as config.quantization says (bf16
+// without one).
+absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
+                                      kernels::ThreadPool& pool);
+
+}  // namespace zqfp
+
+#endif  // ZQFP_MODELS_WEIGHTS_H_
