@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/quantization_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "kernels/core/status_macros.h"
+
+namespace zqfp {
+namespace {
+
+constexpr int64_t kVersion = 1;
+
+// An unknown key may change what the weights mean, so none is passed over.
+absl::Status RefuseUnknownKeys(const JsonReader& reader,
+                               const std::vector<std::string>& known) {
+  for (const auto& item : reader.object().items()) {
+    if (std::find(known.begin(), known.end(), item.key()) == known.end()) {
+      return absl::UnimplementedError(fmt::format(
+          "{}: {}: this key is not supported", reader.where(), item.key()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The value of `key`, which must be one of the enum's names.
+template <typename Enum>
+absl::Status ReadName(const JsonReader& reader, const char* key,
+                      const std::vector<Enum>& values, Enum* out) {
+  std::string name;
+  std::string wanted;
+  ZQFP_RETURN_IF_ERROR(reader.Require(key, &name));
+  for (const Enum value : values) {
+    if (name == ToString(value)) {
+      *out = value;
+      return absl::OkStatus();
+    }
+    wanted +=
+        fmt::format("{}\"{}\"", wanted.empty() ? "" : " or ", ToString(value));
+  }
+  return reader.Wrong(key, wanted);
+}
+
+absl::Status ExpectName(const JsonReader& reader, const char* key,
+                        const char* wanted) {
+  std::string found;
+  ZQFP_RETURN_IF_ERROR(reader.Require(key, &found));
+  if (found == wanted) return absl::OkStatus();
+  return reader.Wrong(key, fmt::format("\"{}\"", wanted));
+}
+
+absl::Status CheckMethod(const JsonReader& reader) {
+  std::string method;
+  ZQFP_RETURN_IF_ERROR(reader.Require("quant_method", &method));
+  if (method != "zqfp") {
+    return absl::UnimplementedError(
+        fmt::format("{}: quant_method: {} is not supported; supported are zqfp "
+                    "and models that are not quantized",
+                    reader.where(), method));
+  }
+  int64_t version = 0;
+  ZQFP_RETURN_IF_ERROR(reader.Require("version", {1, 1 << 30}, &version));
+  if (version != kVersion) {
+    return absl::UnimplementedError(fmt::format(
+        "{}: version: {} is not supported; this program reads version {}",
+        reader.where(), version, kVersion));
+  }
+  if (reader.Has("lorc")) {
+    return absl::UnimplementedError(
+        fmt::format("{}: lorc: low-rank compensation is not supported yet",
+                    reader.where()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadWeights(const JsonReader& reader, QuantizationConfig& out) {
+  ZQFP_RETURN_IF_ERROR(ExpectName(reader, "format", "e2m1"));
+  ZQFP_RETURN_IF_ERROR(
+      reader.Require("group_size", {32, 256}, &out.group_size));
+  if ((out.group_size & (out.group_size - 1)) != 0) {
+    return reader.Wrong("group_size", "32, 64, 128 or 256");
+  }
+  ZQFP_RETURN_IF_ERROR(ReadName<ScaleConstraint>(
+      reader, "scale_constraint",
+      {ScaleConstraint::kFree, ScaleConstraint::kM1, ScaleConstraint::kM2},
+      &out.constraint));
+  // How the scales were found; of interest to people only.
+  std::string rounding;
+  ZQFP_RETURN_IF_ERROR(reader.Read("scale_rounding", &rounding));
+  return RefuseUnknownKeys(
+      reader, {"format", "group_size", "scale_constraint", "scale_rounding"});
+}
+
+absl::Status CheckActivations(const JsonReader& reader) {
+  bool is_dynamic = false;
+  ZQFP_RETURN_IF_ERROR(ExpectName(reader, "format", "e4m3"));
+  ZQFP_RETURN_IF_ERROR(ExpectName(reader, "granularity", "token"));
+  ZQFP_RETURN_IF_ERROR(reader.Read("dynamic", &is_dynamic));
+  if (!is_dynamic) return reader.Wrong("dynamic", "true");
+  return RefuseUnknownKeys(reader, {"format", "granularity", "dynamic"});
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<QuantizationConfig>> ReadQuantization(
+    const JsonReader& reader) {
+  // The older spelling of compressed-tensors.
+  if (reader.Has("compression_config")) {
+    return absl::UnimplementedError(fmt::format(
+        "{}: compression_config: compressed-tensors is not supported",
+        reader.where()));
+  }
+  if (!reader.Has("quantization_config")) return std::nullopt;
+  QuantizationConfig out;
+  ZQFP_ASSIGN_OR_RETURN(const JsonReader own,
+                        reader.Object("quantization_config"));
+  ZQFP_RETURN_IF_ERROR(CheckMethod(own));
+  ZQFP_ASSIGN_OR_RETURN(const JsonReader weights, own.Object("weights"));
+  ZQFP_RETURN_IF_ERROR(ReadWeights(weights, out));
+  ZQFP_ASSIGN_OR_RETURN(const JsonReader activations,
+                        own.Object("activations"));
+  ZQFP_RETURN_IF_ERROR(CheckActivations(activations));
+  ZQFP_RETURN_IF_ERROR(ReadName<HeadFormat>(
+      own, "lm_head", {HeadFormat::kBf16, HeadFormat::kE4m3, HeadFormat::kE2m1},
+      &out.lm_head));
+  ZQFP_RETURN_IF_ERROR(
+      RefuseUnknownKeys(own, {"quant_method", "version", "weights",
+                              "activations", "lm_head", "lorc"}));
+  return out;
+}
+
+}  // namespace zqfp
