@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/model.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/backend.h"
+#include "kernels/core/status_macros.h"
+#include "kernels/core/validate.h"
+#include "models/rope.h"
+#include "models/transformer.h"
+#include "models/weights.h"
+
+namespace zqfp {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+struct Free {
+  void operator()(void* memory) const { free(memory); }
+};
+
+absl::Status BadBatch(const char* field, int64_t want, int64_t found) {
+  return absl::InvalidArgumentError(
+      fmt::format("batch: {}: want {}, found {}", field, want, found));
+}
+
+std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
+  using kernels::WeightFormat;
+  switch (linear.view.format) {
+    case WeightFormat::kF32:
+      return "f32";
+    case WeightFormat::kBf16:
+      return "bf16";
+    case WeightFormat::kF16:
+      return "f16";
+    case WeightFormat::kE4m3:
+      return "e4m3 per row";
+    case WeightFormat::kE2m1Free:
+    case WeightFormat::kE2m1Shift:
+      return fmt::format("e2m1 {} group {}",
+                         ToString(config.quantization->constraint),
+                         linear.view.group_size);
+  }
+  return "";
+}
+
+}  // namespace
+
+struct Model::State {
+  Config config;
+  ModelOptions options;
+  std::unique_ptr<kernels::ThreadPool> pool;
+  kernels::Backend backend;
+  Weights weights;
+  std::unique_ptr<Activations> activations;
+  std::unique_ptr<void, Free> workspace;
+  int64_t workspace_bytes = 0;
+  std::unique_ptr<Transformer> transformer;
+  RopeFrequencies static_frequencies;  // of every kind but dynamic
+
+  absl::Status Start(const ModelOptions& wanted);
+  absl::Status Plan();
+  absl::Status Check(const Batch& batch, const KvCache& cache,
+                     size_t num_logits) const;
+  void FillAngles(const Batch& batch);
+};
+
+// Threads and kernels, before any weight is read.
+absl::Status Model::State::Start(const ModelOptions& wanted) {
+  options = wanted;
+  if (options.num_threads == 0) options.num_threads = kernels::PhysicalCores();
+  if (options.num_threads < 1 || options.max_tokens < 1) {
+    return absl::InvalidArgumentError(
+        fmt::format("model options: want 1 or more threads and tokens, found "
+                    "{} and {}",
+                    options.num_threads, options.max_tokens));
+  }
+  ZQFP_ASSIGN_OR_RETURN(backend, options.backend.empty()
+                                     ? kernels::SelectBackend()
+                                     : kernels::MakeBackend(options.backend));
+  options.backend = backend.name;
+  pool = std::make_unique<kernels::ThreadPool>(options.num_threads);
+  return absl::OkStatus();
+}
+
+// Buffers, once the weights are there.
+absl::Status Model::State::Plan() {
+  const int64_t widest = std::max(
+      {config.model_dim, config.ffn_dim, config.num_heads * config.head_dim});
+  workspace_bytes =
+      backend.WorkspaceBytes({.num_tokens = options.max_tokens,
+                              .k = widest,
+                              .n = std::max(widest, config.vocab_size),
+                              .num_heads = config.num_heads,
+                              .head_dim = config.head_dim,
+                              .num_threads = options.num_threads});
+  if (workspace_bytes > 0) {
+    const size_t rounded =
+        (static_cast<size_t>(workspace_bytes) + kAlignment - 1) / kAlignment *
+        kAlignment;
+    workspace.reset(aligned_alloc(kAlignment, rounded));
+    if (workspace == nullptr) {
+      return absl::ResourceExhaustedError(fmt::format(
+          "workspace: want {} bytes, the system refused", workspace_bytes));
+    }
+  }
+  activations = std::make_unique<Activations>(config, options.max_tokens);
+  transformer = std::make_unique<Transformer>(
+      &config, &weights, &backend, activations.get(),
+      kernels::Exec{pool->parallel(), workspace.get()});
+  static_frequencies = ComputeRopeFrequencies(config, config.max_positions);
+  return absl::OkStatus();
+}
+
+absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
+                                 size_t num_logits) const {
+  const int64_t num_tokens = static_cast<int64_t>(batch.token_ids.size());
+  const int64_t sequences = static_cast<int64_t>(batch.context_len.size());
+  if (num_tokens > options.max_tokens) {
+    return BadBatch("tokens, at most", options.max_tokens, num_tokens);
+  }
+  if (static_cast<int64_t>(batch.token_begin.size()) != sequences + 1 ||
+      batch.token_begin.back() != num_tokens) {
+    return BadBatch("last token_begin", num_tokens,
+                    batch.token_begin.empty() ? -1 : batch.token_begin.back());
+  }
+  if (static_cast<int64_t>(batch.rope_length.size()) != sequences) {
+    return BadBatch("rope_length entries", sequences,
+                    static_cast<int64_t>(batch.rope_length.size()));
+  }
+  if (static_cast<int64_t>(batch.page_table.size()) !=
+      sequences * batch.page_table_stride) {
+    return BadBatch("page_table entries", sequences * batch.page_table_stride,
+                    static_cast<int64_t>(batch.page_table.size()));
+  }
+  for (const int32_t id : batch.token_ids) {
+    if (id < 0 || id >= config.vocab_size) {
+      return BadBatch("token ids below", config.vocab_size, id);
+    }
+  }
+  for (const int32_t length : batch.context_len) {
+    if (length > config.max_positions) {
+      return BadBatch("positions, at most", config.max_positions, length);
+    }
+  }
+  int64_t last = -1;
+  for (const int32_t row : batch.logit_rows) {
+    if (row <= last || row >= num_tokens) {
+      return BadBatch("ascending logit_rows below", num_tokens, row);
+    }
+    last = row;
+  }
+  const size_t wanted =
+      batch.logit_rows.size() * static_cast<size_t>(config.vocab_size);
+  if (num_logits != wanted) {
+    return BadBatch("logits", static_cast<int64_t>(wanted),
+                    static_cast<int64_t>(num_logits));
+  }
+  const kernels::RaggedBatchView view = {
+      sequences, batch.token_begin.data(), batch.context_len.data(),
+      batch.page_table.data(), batch.page_table_stride};
+  return kernels::Validate(view, cache.Layer(0));
+}
+
+// cos and sin of every row of the step.
+void Model::State::FillAngles(const Batch& batch) {
+  const int64_t half = config.head_dim / 2;
+  const bool dynamic = config.rope.scaling == RopeScaling::kDynamic;
+  for (size_t s = 0; s < batch.context_len.size(); ++s) {
+    RopeFrequencies own;
+    if (dynamic) own = ComputeRopeFrequencies(config, batch.rope_length[s]);
+    const RopeFrequencies& frequencies = dynamic ? own : static_frequencies;
+    const int64_t end = batch.token_begin[s + 1];
+    for (int64_t row = batch.token_begin[s]; row < end; ++row) {
+      RopeRow(frequencies, batch.context_len[s] - (end - row),
+              activations->cos.data() + row * half,
+              activations->sin.data() + row * half);
+    }
+  }
+}
+
+Model::Model() : state_(std::make_unique<State>()) {}
+Model::~Model() = default;
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(
+    const std::string& directory, const ModelOptions& options) {
+  std::unique_ptr<Model> model(new Model());
+  State& state = *model->state_;
+  ZQFP_RETURN_IF_ERROR(state.Start(options));
+  ZQFP_ASSIGN_OR_RETURN(state.config, LoadConfig(directory));
+  ZQFP_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
+  ZQFP_ASSIGN_OR_RETURN(state.weights, BindWeights(std::move(checkpoint),
+                                                   state.config, *state.pool));
+  ZQFP_RETURN_IF_ERROR(state.Plan());
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Model::Random(
+    const Config& config, uint64_t seed, const ModelOptions& options) {
+  std::unique_ptr<Model> model(new Model());
+  State& state = *model->state_;
+  ZQFP_RETURN_IF_ERROR(state.Start(options));
+  state.config = config;
+  ZQFP_ASSIGN_OR_RETURN(state.weights,
+                        RandomWeights(config, seed, *state.pool));
+  ZQFP_RETURN_IF_ERROR(state.Plan());
+  return model;
+}
+
+absl::Status Model::Forward(const Batch& batch, KvCache& cache,
+                            absl::Span<float> logits) {
+  ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, logits.size()));
+  if (batch.token_ids.empty()) return absl::OkStatus();
+  state_->FillAngles(batch);
+  const kernels::RaggedBatchView view = {
+      static_cast<int64_t>(batch.context_len.size()), batch.token_begin.data(),
+      batch.context_len.data(), batch.page_table.data(),
+      batch.page_table_stride};
+  state_->transformer->Run(batch.token_ids, view, batch.logit_rows, cache,
+                           logits.data());
+  return absl::OkStatus();
+}
+
+const Config& Model::config() const { return state_->config; }
+const ModelOptions& Model::options() const { return state_->options; }
+
+int64_t Model::weight_bytes() const { return state_->weights.StreamedBytes(); }
+
+int64_t Model::buffer_bytes() const {
+  return state_->activations->num_bytes() + state_->workspace_bytes;
+}
+
+bool Model::full_precision() const {
+  return state_->weights.lm_head.view.format == kernels::WeightFormat::kF32;
+}
+
+std::vector<LinearInfo> Model::Explain() const {
+  const State& s = *state_;
+  const auto kernel_of = [&](const std::string& op) {
+    for (const kernels::OpSource& source : s.backend.sources) {
+      if (source.op == op) return source.table;
+    }
+    return std::string("none");
+  };
+  std::vector<LinearInfo> list;
+  const auto add = [&](const LinearWeight& linear) {
+    const std::string op = linear.quantized() ? "matmul_a8" : "matmul";
+    list.push_back(
+        {.name = linear.name,
+         .weights = DescribeWeights(linear, s.config),
+         .activations = linear.quantized() ? "e4m3 per token" : "f32",
+         .op = op,
+         .kernel = kernel_of(op),
+         .n = linear.view.n,
+         .k = linear.view.k,
+         .num_bytes = linear.num_bytes(),
+         .exact = linear.view.format == kernels::WeightFormat::kE2m1Shift ||
+                  linear.view.format == kernels::WeightFormat::kE4m3});
+  };
+  for (const LayerWeights& layer : s.weights.layers) {
+    for (const LinearWeight* linear : {&layer.q, &layer.k, &layer.v, &layer.o,
+                                       &layer.gate, &layer.up, &layer.down}) {
+      add(*linear);
+    }
+  }
+  add(s.weights.lm_head);
+  return list;
+}
+
+}  // namespace zqfp
