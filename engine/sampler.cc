@@ -35,6 +35,19 @@ absl::Status ValidateBias(const SamplingOptions& options, int64_t vocab_size) {
   return absl::OkStatus();
 }
 
+absl::Status CheckNumbers(const char* what, absl::Span<const float> logits,
+                          int64_t position) {
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (std::isnan(logits[i]) ||
+        logits[i] == std::numeric_limits<float>::infinity()) {
+      return absl::DataLossError(fmt::format(
+          "{}: want finite numbers, found {} for token {} at position {}", what,
+          logits[i], i, position));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // A uniform number in [0, 1) that depends on its arguments only (SplitMix64).
 double Uniform(uint64_t seed, int64_t position) {
   uint64_t z =
@@ -180,15 +193,10 @@ void Sampler::KeepMinP() {
 
 absl::StatusOr<int32_t> Sampler::Sample(absl::Span<float> logits,
                                         int64_t position) {
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i]) ||
-        logits[i] == std::numeric_limits<float>::infinity()) {
-      return absl::DataLossError(fmt::format(
-          "logits: want finite numbers, found {} for token {} at position {}",
-          logits[i], i, position));
-    }
-  }
+  ZQFP_RETURN_IF_ERROR(CheckNumbers("logits", logits, position));
   ApplyPenalties(logits);
+  // Bias and penalties can overflow what was finite.
+  ZQFP_RETURN_IF_ERROR(CheckNumbers("biased logits", logits, position));
   const auto best = std::max_element(logits.begin(), logits.end());
   if (best == logits.end() || std::isinf(*best)) {
     return absl::DataLossError("logits: want one above -infinity, found none");
@@ -196,11 +204,11 @@ absl::StatusOr<int32_t> Sampler::Sample(absl::Span<float> logits,
   if (options_.temperature == 0) {
     return static_cast<int32_t>(best - logits.begin());
   }
-  const double inverse = 1.0 / options_.temperature;
   const double largest = *best;
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    const double weight = std::exp((logits[i] - largest) * inverse);
+    const double weight =
+        std::exp((logits[i] - largest) / options_.temperature);
     if (weight > 0) {
       candidates_.push_back({static_cast<int32_t>(i), logits[i], weight});
     }
