@@ -10,8 +10,8 @@ namespace {
 // of it.
 size_t OverlapWithStart(std::string_view text, std::string_view stop) {
   size_t length = std::min(text.size(), stop.size() - 1);
-  while (length > 0 && text.substr(text.size() - length) !=
-                           stop.substr(0, length)) {
+  while (length > 0 &&
+         text.substr(text.size() - length) != stop.substr(0, length)) {
     --length;
   }
   return length;

@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "engine/page_allocator.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "engine/text_stream.h"
+#include "kernels/core/status_macros.h"
+#include "tokenizer/stream_decoder.h"
+
+namespace zqfp {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Without --context: enough for a chat, little memory.
+constexpr int64_t kDefaultContext = 4096;
+
+double Seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+// Everything one request needs between steps.
+struct Running {
+  RequestId id = 0;
+  GenerateOptions options;
+  Sequence sequence;
+  Sampler sampler;
+  StreamDecoder decoder;
+  StopMatcher stop;
+  Generation generation;
+  Clock::time_point submitted, scheduled, first_token, last_token;
+  bool done = false;
+
+  Running(const Tokenizer* tokenizer, Request request)
+      : options(std::move(request.options)),
+        sampler(options.sampling),
+        decoder(tokenizer, StreamDecoder::Start::kContinuation),
+        stop(options.stop) {
+    sequence.ids = std::move(request.prompt);
+    sequence.prompt_tokens = static_cast<int64_t>(sequence.ids.size());
+    sampler.AddPrompt(sequence.ids);
+    submitted = scheduled = Clock::now();
+  }
+};
+
+}  // namespace
+
+KvFormat ResolveKvFormat(KvFormat format, const Model& model) {
+  if (format != KvFormat::kAuto) return format;
+  return model.full_precision() ? KvFormat::kF32 : KvFormat::kBf16;
+}
+
+kernels::ValueFormat ToValueFormat(KvFormat format) {
+  switch (format) {
+    case KvFormat::kF32:
+      return kernels::ValueFormat::kF32;
+    case KvFormat::kE4m3:
+      return kernels::ValueFormat::kE4m3;
+    case KvFormat::kAuto:
+    case KvFormat::kBf16:
+      break;
+  }
+  return kernels::ValueFormat::kBf16;
+}
+
+struct Engine::State {
+  Model* model = nullptr;
+  const Tokenizer* tokenizer = nullptr;
+  KvFormat kv_format = KvFormat::kBf16;
+  std::optional<KvCache> cache;
+  std::unique_ptr<PageAllocator> pages;
+  std::unique_ptr<Scheduler> scheduler;
+  std::map<RequestId, std::unique_ptr<Running>> requests;
+  RequestId next_id = 1;
+  EngineStats stats;
+  std::vector<float> logits;
+
+  std::mutex cancel_mutex;
+  std::set<RequestId> cancelled;  // guarded by cancel_mutex
+  std::atomic<bool> cancel_all{false};
+
+  Running* Of(const Sequence* sequence) const;
+  absl::Status Check(const Request& request) const;
+  void ApplyCancels();
+  absl::Status RunModel(const std::vector<ScheduledChunk>& step);
+  void HandleRow(Running* request, absl::Span<float> row);
+  void HandleToken(Running* request, int32_t id);
+  bool Emit(Running* request, const std::string& text);
+  void Finish(Running* request, FinishReason reason);
+  bool IsEnd(const Running& request, int32_t id) const;
+};
+
+Running* Engine::State::Of(const Sequence* sequence) const {
+  for (const auto& [id, request] : requests) {
+    if (&request->sequence == sequence) return request.get();
+  }
+  return nullptr;
+}
+
+absl::Status Engine::State::Check(const Request& request) const {
+  const int64_t size = static_cast<int64_t>(request.prompt.size());
+  const int64_t most = scheduler->max_context() - 1;
+  if (size == 0) {
+    return absl::InvalidArgumentError(
+        "prompt: want at least one token, found none");
+  }
+  if (size > most) {
+    return absl::InvalidArgumentError(
+        fmt::format("prompt: want at most {} tokens (the context less one for "
+                    "the answer), found {}",
+                    most, size));
+  }
+  const int64_t vocab_size = model->config().vocab_size;
+  for (const int32_t id : request.prompt) {
+    if (id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          fmt::format("prompt: want ids below {}, found {}", vocab_size, id));
+    }
+  }
+  if (request.options.max_tokens < 1) {
+    return absl::InvalidArgumentError(fmt::format(
+        "max_tokens: want 1 or more, found {}", request.options.max_tokens));
+  }
+  return ValidateSampling(request.options.sampling, vocab_size);
+}
+
+void Engine::State::ApplyCancels() {
+  std::set<RequestId> ids;
+  {
+    std::lock_guard<std::mutex> lock(cancel_mutex);
+    ids.swap(cancelled);
+  }
+  const bool all = cancel_all.exchange(false);
+  for (const auto& [id, request] : requests) {
+    if (!request->done && (all || ids.contains(id))) {
+      Finish(request.get(), FinishReason::kCancelled);
+    }
+  }
+}
+
+// Lays the chunks out as one ragged batch and runs it.
+absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step) {
+  Batch batch;
+  batch.token_begin.push_back(0);
+  for (const ScheduledChunk& chunk : step) {
+    batch.page_table_stride =
+        std::max(batch.page_table_stride,
+                 static_cast<int64_t>(chunk.sequence->pages.size()));
+  }
+  for (const ScheduledChunk& chunk : step) {
+    const Sequence& sequence = *chunk.sequence;
+    const auto first = sequence.ids.begin() + chunk.begin;
+    batch.token_ids.insert(batch.token_ids.end(), first, first + chunk.count);
+    batch.token_begin.push_back(static_cast<int32_t>(batch.token_ids.size()));
+    const int64_t context = chunk.begin + chunk.count;
+    batch.context_len.push_back(static_cast<int32_t>(context));
+    batch.rope_length.push_back(
+        static_cast<int32_t>(std::max(sequence.prompt_tokens, context)));
+    const size_t row = batch.page_table.size();
+    batch.page_table.resize(row + static_cast<size_t>(batch.page_table_stride));
+    std::copy(sequence.pages.begin(), sequence.pages.end(),
+              batch.page_table.begin() + static_cast<ptrdiff_t>(row));
+    if (chunk.wants_logits) {
+      batch.logit_rows.push_back(batch.token_begin.back() - 1);
+    }
+  }
+  logits.resize(batch.logit_rows.size() *
+                static_cast<size_t>(model->config().vocab_size));
+  return model->Forward(batch, *cache, absl::MakeSpan(logits));
+}
+
+bool Engine::State::IsEnd(const Running& request, int32_t id) const {
+  const auto contains = [id](const std::vector<int32_t>& ids) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  if (contains(request.options.stop_ids)) return true;
+  if (request.options.ignore_end_tokens) return false;
+  return contains(tokenizer->eos_ids()) || contains(model->config().eos_ids);
+}
+
+// Samples from one row of logits.
+void Engine::State::HandleRow(Running* request, absl::Span<float> row) {
+  const Clock::time_point now = Clock::now();
+  if (request->generation.stats.generated_tokens == 0) {
+    request->first_token = now;
+  }
+  request->last_token = now;
+  const absl::StatusOr<int32_t> id = request->sampler.Sample(
+      row, static_cast<int64_t>(request->sequence.ids.size()));
+  if (!id.ok()) {
+    request->generation.error = std::string(id.status().message());
+    return Finish(request, FinishReason::kError);
+  }
+  ++request->generation.stats.generated_tokens;
+  ++stats.generated_tokens;
+  HandleToken(request, *id);
+}
+
+void Engine::State::HandleToken(Running* request, int32_t id) {
+  if (IsEnd(*request, id)) return Finish(request, FinishReason::kStop);
+  request->sampler.AddOutput(id);
+  request->sequence.ids.push_back(id);
+  request->generation.ids.push_back(id);
+  const std::string text = request->stop.Push(request->decoder.Push(id));
+  if (!Emit(request, text)) return Finish(request, FinishReason::kCancelled);
+  if (request->stop.stopped()) return Finish(request, FinishReason::kStop);
+  if (static_cast<int64_t>(request->generation.ids.size()) >=
+      request->options.max_tokens) {
+    return Finish(request, FinishReason::kLength);
+  }
+  if (static_cast<int64_t>(request->sequence.ids.size()) >=
+      scheduler->max_context()) {
+    return Finish(request, FinishReason::kContextFull);
+  }
+}
+
+// False where the receiver wants no more.
+bool Engine::State::Emit(Running* request, const std::string& text) {
+  if (text.empty()) return true;
+  request->generation.text += text;
+  return !request->options.on_text || request->options.on_text(text);
+}
+
+void Engine::State::Finish(Running* request, FinishReason reason) {
+  Generation& generation = request->generation;
+  generation.finish_reason = reason;
+  request->done = true;
+  std::string rest = request->stop.Push(request->decoder.Finish());
+  if (!request->stop.stopped()) rest += request->stop.Finish();
+  if (reason != FinishReason::kCancelled) Emit(request, rest);
+  GenerationStats& s = generation.stats;
+  s.prompt_tokens = request->sequence.prompt_tokens;
+  s.reused_tokens = request->sequence.reused_tokens;
+  s.pages = static_cast<int64_t>(request->sequence.pages.size());
+  if (s.generated_tokens > 0) {
+    s.time_to_first_token_s = Seconds(request->submitted, request->first_token);
+    const double prompt_s = Seconds(request->scheduled, request->first_token);
+    const double rest_s = Seconds(request->first_token, request->last_token);
+    if (prompt_s > 0) {
+      s.prompt_tokens_per_s =
+          static_cast<double>(s.prompt_tokens - s.reused_tokens) / prompt_s;
+    }
+    if (rest_s > 0) {
+      s.generate_tokens_per_s =
+          static_cast<double>(s.generated_tokens - 1) / rest_s;
+    }
+  }
+  scheduler->Remove(&request->sequence);
+}
+
+Engine::Engine() : state_(std::make_unique<State>()) {}
+Engine::~Engine() = default;
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
+    Model* model, const Tokenizer* tokenizer, const EngineOptions& options) {
+  const int64_t model_context = model->config().max_positions;
+  const int64_t context = options.context_tokens > 0
+                              ? options.context_tokens
+                              : std::min(model_context, kDefaultContext);
+  if (context > model_context || context < 2) {
+    return absl::InvalidArgumentError(
+        fmt::format("context: want 2 .. {} tokens (the model's), found {}",
+                    model_context, context));
+  }
+  const int64_t tokens = std::max(context, options.cache_tokens);
+  if (options.page_size < 1 || options.page_size > 4096) {
+    return absl::InvalidArgumentError(fmt::format(
+        "page size: want 1 .. 4096 tokens, found {}", options.page_size));
+  }
+  std::unique_ptr<Engine> engine(new Engine());
+  State& state = *engine->state_;
+  state.model = model;
+  state.tokenizer = tokenizer;
+  state.kv_format = ResolveKvFormat(options.kv_format, *model);
+  const KvCacheOptions cache_options = {
+      .format = ToValueFormat(state.kv_format),
+      .num_pages = (tokens + options.page_size - 1) / options.page_size,
+      .page_size = options.page_size};
+  ZQFP_ASSIGN_OR_RETURN(KvCache cache,
+                        KvCache::Create(model->config(), cache_options));
+  state.cache.emplace(std::move(cache));
+  state.pages = std::make_unique<PageAllocator>(cache_options.num_pages,
+                                                options.page_size);
+  state.scheduler = std::make_unique<Scheduler>(
+      state.pages.get(), model->options().max_tokens, context);
+  return engine;
+}
+
+absl::StatusOr<RequestId> Engine::Submit(Request request) {
+  ZQFP_RETURN_IF_ERROR(state_->Check(request));
+  const RequestId id = state_->next_id++;
+  auto running =
+      std::make_unique<Running>(state_->tokenizer, std::move(request));
+  running->id = id;
+  state_->scheduler->Add(&running->sequence);
+  state_->requests.emplace(id, std::move(running));
+  return id;
+}
+
+absl::Status Engine::Step() {
+  State& state = *state_;
+  const Clock::time_point start = Clock::now();
+  state.ApplyCancels();
+  const std::vector<ScheduledChunk> step = state.scheduler->Plan();
+  if (step.empty()) return absl::OkStatus();
+  std::vector<Running*> requests;
+  for (const ScheduledChunk& chunk : step) {
+    Running* request = state.Of(chunk.sequence);
+    requests.push_back(request);
+    if (chunk.begin == chunk.sequence->reused_tokens) {
+      request->scheduled = start;
+      state.stats.reused_tokens += chunk.sequence->reused_tokens;
+    }
+    if (chunk.begin < chunk.sequence->prompt_tokens) {
+      state.stats.prompt_tokens += chunk.count;
+    }
+  }
+  const absl::Status status = state.RunModel(step);
+  if (!status.ok()) {
+    for (Running* request : requests) {
+      request->generation.error = std::string(status.message());
+      state.Finish(request, FinishReason::kError);
+    }
+    return status;
+  }
+  state.scheduler->Commit(step);
+  ++state.stats.steps;
+  const size_t vocab_size =
+      static_cast<size_t>(state.model->config().vocab_size);
+  size_t row = 0;
+  for (size_t i = 0; i < step.size(); ++i) {
+    if (!step[i].wants_logits) continue;
+    state.HandleRow(
+        requests[i],
+        absl::MakeSpan(state.logits).subspan(row++ * vocab_size, vocab_size));
+  }
+  state.stats.busy_s += Seconds(start, Clock::now());
+  return absl::OkStatus();
+}
+
+bool Engine::idle() const { return state_->scheduler->idle(); }
+
+std::optional<Generation> Engine::Take(RequestId id) {
+  const auto found = state_->requests.find(id);
+  if (found == state_->requests.end() || !found->second->done) {
+    return std::nullopt;
+  }
+  Generation generation = std::move(found->second->generation);
+  state_->requests.erase(found);
+  return generation;
+}
+
+void Engine::Cancel(RequestId id) {
+  std::lock_guard<std::mutex> lock(state_->cancel_mutex);
+  state_->cancelled.insert(id);
+}
+
+void Engine::CancelAll() { state_->cancel_all.store(true); }
+
+absl::StatusOr<Generation> Engine::Run(Request request) {
+  ZQFP_ASSIGN_OR_RETURN(const RequestId id, Submit(std::move(request)));
+  while (true) {
+    if (std::optional<Generation> generation = Take(id)) return *generation;
+    const absl::Status status = Step();
+    if (!status.ok()) {
+      Take(id);
+      return status;
+    }
+  }
+}
+
+absl::StatusOr<std::vector<float>> Engine::Logits(
+    absl::Span<const int32_t> ids) {
+  State& state = *state_;
+  const int64_t size = static_cast<int64_t>(ids.size());
+  const size_t vocab_size =
+      static_cast<size_t>(state.model->config().vocab_size);
+  const int64_t page_size = state.pages->page_size();
+  const int64_t wanted = (size + page_size - 1) / page_size;
+  if (size > state.scheduler->max_context() ||
+      wanted > state.pages->num_available()) {
+    return absl::InvalidArgumentError(
+        fmt::format("logits: want at most {} tokens, found {}",
+                    std::min(state.scheduler->max_context(),
+                             state.pages->num_available() * page_size),
+                    size));
+  }
+  std::vector<int32_t> pages;
+  for (int64_t i = 0; i < wanted; ++i) {
+    pages.push_back(*state.pages->Allocate());
+  }
+  std::vector<float> all(ids.size() * vocab_size);
+  absl::Status status;
+  const int64_t chunk = state.model->options().max_tokens;
+  for (int64_t begin = 0; begin < size && status.ok(); begin += chunk) {
+    const int64_t count = std::min(chunk, size - begin);
+    Batch batch = {
+        .token_ids = {ids.begin() + begin, ids.begin() + begin + count},
+        .token_begin = {0, static_cast<int32_t>(count)},
+        .context_len = {static_cast<int32_t>(begin + count)},
+        .page_table = pages,
+        .page_table_stride = wanted,
+        .rope_length = {static_cast<int32_t>(size)},
+        .logit_rows = {}};
+    for (int32_t i = 0; i < count; ++i) batch.logit_rows.push_back(i);
+    status = state.model->Forward(
+        batch, *state.cache,
+        absl::MakeSpan(all).subspan(static_cast<size_t>(begin) * vocab_size,
+                                    static_cast<size_t>(count) * vocab_size));
+  }
+  for (const int32_t page : pages) state.pages->Release(page);
+  ZQFP_RETURN_IF_ERROR(status);
+  return all;
+}
+
+void Engine::DropCache() { state_->pages->DropCached(); }
+
+EngineStats Engine::stats() const {
+  EngineStats stats = state_->stats;
+  stats.preemptions = state_->scheduler->num_preemptions();
+  stats.pages_total = state_->pages->num_pages();
+  stats.pages_cached = state_->pages->num_cached();
+  stats.pages_used = stats.pages_total - state_->pages->num_available();
+  return stats;
+}
+
+int64_t Engine::context_tokens() const {
+  return state_->scheduler->max_context();
+}
+
+KvFormat Engine::kv_format() const { return state_->kv_format; }
+int64_t Engine::cache_bytes() const { return state_->cache->num_bytes(); }
+
+}  // namespace zqfp

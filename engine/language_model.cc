@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <time.h>
+
+#include <optional>
+
+#include "engine/engine.h"
+#include "models/model.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+#include "zqfp/zqfp.h"
+
+#ifndef ZQFP_VERSION
+#define ZQFP_VERSION "unknown"
+#endif
+
+namespace zqfp {
+namespace {
+
+Error ToError(const absl::Status& status) {
+  ErrorCode code = ErrorCode::kInternal;
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+      code = ErrorCode::kInvalidArgument;
+      break;
+    case absl::StatusCode::kNotFound:
+      code = ErrorCode::kNotFound;
+      break;
+    case absl::StatusCode::kUnimplemented:
+      code = ErrorCode::kUnsupported;
+      break;
+    case absl::StatusCode::kResourceExhausted:
+      code = ErrorCode::kOutOfMemory;
+      break;
+    case absl::StatusCode::kDataLoss:
+      code = ErrorCode::kCorruptData;
+      break;
+    case absl::StatusCode::kCancelled:
+      code = ErrorCode::kCancelled;
+      break;
+    default:
+      break;
+  }
+  return {code, std::string(status.message())};
+}
+
+std::string TextOf(const Tokenizer& tokenizer, int32_t id) {
+  return id < 0 ? "" : tokenizer.TokenText(id);
+}
+
+}  // namespace
+
+struct LanguageModel::State {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Engine> engine;
+};
+
+const char* ToString(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kContextFull:
+      return "context_full";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "error";
+}
+
+const char* Version() { return ZQFP_VERSION; }
+
+LanguageModel::LanguageModel(std::unique_ptr<State> state)
+    : state_(std::move(state)) {}
+LanguageModel::LanguageModel(LanguageModel&&) noexcept = default;
+LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
+LanguageModel::~LanguageModel() = default;
+
+Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
+  auto state = std::make_unique<State>();
+  auto tokenizer = LoadTokenizer(options.directory);
+  if (!tokenizer.ok()) return ToError(tokenizer.status());
+  state->tokenizer = *std::move(tokenizer);
+  if (!state->tokenizer->chat_template().empty()) {
+    auto parsed = ChatTemplate::Parse(state->tokenizer->chat_template());
+    if (!parsed.ok()) return ToError(parsed.status());
+    state->chat_template = *std::move(parsed);
+  }
+  auto model =
+      Model::Load(options.directory, {.num_threads = options.num_threads});
+  if (!model.ok()) return ToError(model.status());
+  state->model = *std::move(model);
+  auto engine = Engine::Create(state->model.get(), state->tokenizer.get(),
+                               {.kv_format = options.kv_format,
+                                .context_tokens = options.context_tokens});
+  if (!engine.ok()) return ToError(engine.status());
+  state->engine = *std::move(engine);
+  return LanguageModel(std::move(state));
+}
+
+Result<std::vector<int32_t>> LanguageModel::Tokenize(
+    const std::string& text) const {
+  auto ids = state_->tokenizer->Encode(text, {});
+  if (!ids.ok()) return ToError(ids.status());
+  return *std::move(ids);
+}
+
+Result<std::string> LanguageModel::Detokenize(
+    const std::vector<int32_t>& ids) const {
+  return state_->tokenizer->Decode(ids);
+}
+
+Result<std::vector<int32_t>> LanguageModel::ChatPrompt(
+    const std::vector<Message>& messages) const {
+  if (!state_->chat_template) {
+    return Error{ErrorCode::kUnsupported,
+                 "chat template: want one in tokenizer_config.json, found "
+                 "none; use Tokenize for plain text"};
+  }
+  ChatTemplateArgs args = {
+      .bos_token = TextOf(*state_->tokenizer, state_->tokenizer->bos_id()),
+      .now_unix_seconds = static_cast<int64_t>(time(nullptr))};
+  if (!state_->tokenizer->eos_ids().empty()) {
+    args.eos_token =
+        TextOf(*state_->tokenizer, state_->tokenizer->eos_ids().front());
+  }
+  for (const Message& message : messages) {
+    args.messages.push_back({message.role, message.content, ""});
+  }
+  auto text = state_->chat_template->Render(args);
+  if (!text.ok()) return ToError(text.status());
+  // The template writes the beginning-of-text token itself where it wants one.
+  auto ids = state_->tokenizer->Encode(*text, {.add_special_tokens = false});
+  if (!ids.ok()) return ToError(ids.status());
+  return *std::move(ids);
+}
+
+Result<Generation> LanguageModel::Generate(const std::vector<int32_t>& prompt,
+                                           const GenerateOptions& options) {
+  auto generation = state_->engine->Run({prompt, options});
+  if (!generation.ok()) return ToError(generation.status());
+  return *std::move(generation);
+}
+
+void LanguageModel::Cancel() { state_->engine->CancelAll(); }
+
+Result<std::vector<float>> LanguageModel::Logits(
+    const std::vector<int32_t>& ids) {
+  auto logits = state_->engine->Logits(ids);
+  if (!logits.ok()) return ToError(logits.status());
+  return *std::move(logits);
+}
+
+void LanguageModel::Reset() { state_->engine->DropCache(); }
+
+int64_t LanguageModel::vocab_size() const {
+  return state_->model->config().vocab_size;
+}
+
+int64_t LanguageModel::context_tokens() const {
+  return state_->engine->context_tokens();
+}
+
+std::vector<int32_t> LanguageModel::end_ids() const {
+  return state_->model->config().eos_ids;
+}
+
+}  // namespace zqfp
