@@ -22,9 +22,11 @@ struct TensorPlan {
   std::vector<int64_t> shape;
 };
 
-// Data starts 64-byte aligned (the header is padded with spaces). The file
-// appears under `path` only when Finish() returned OK (a write error, a full
-// disk or an early destruction leaves nothing behind).
+// Data starts 64-byte aligned (the header is padded with spaces) and lies with
+// the widest dtypes first, so that each tensor is aligned to its dtype without
+// a hole. The file appears under `path` only when Finish() returned OK (a write
+// error, a full disk or an early destruction leaves nothing behind); until then
+// it is PATH.partial-PID.
 class SafetensorsWriter {
  public:
   static absl::StatusOr<SafetensorsWriter> Create(const std::string& path,
@@ -33,7 +35,8 @@ class SafetensorsWriter {
   SafetensorsWriter& operator=(SafetensorsWriter&&);
   ~SafetensorsWriter();
 
-  // The next bytes of the file, in the order of the plan.
+  // The next bytes, in the order of the plan; one call may end a tensor and
+  // begin the next.
   absl::Status Append(absl::Span<const uint8_t> bytes);
   // Flushes, syncs and renames; an error where the plan is not filled.
   absl::Status Finish();
