@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_TOKENIZER_REGEX_H_
+#define ZQFP_TOKENIZER_REGEX_H_
+
+// Regular expressions over UTF-8 through PCRE2, with limits on their work.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace zqfp {
+
+class Regex {
+ public:
+  // Unicode classes are on: \p{L}, and \s \d \w by Unicode's properties.
+  // InvalidArgument names the pattern, the place and the reason.
+  static absl::StatusOr<Regex> Compile(const std::string& pattern);
+  Regex(Regex&&);
+  Regex& operator=(Regex&&);
+  ~Regex();
+
+  // All matches from left to right as (begin, end). Empty ones are passed
+  // over. `text` is valid UTF-8. ResourceExhausted where a match takes too
+  // many steps.
+  absl::StatusOr<std::vector<std::pair<size_t, size_t>>> FindAll(
+      std::string_view text) const;
+
+ private:
+  Regex();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace zqfp
+
+#endif  // ZQFP_TOKENIZER_REGEX_H_
