@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/quantize/output_directory.h"
+
+#include <errno.h>
+#include <fmt/format.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "kernels/core/status_macros.h"
+
+namespace zqfp {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status FileError(const std::string& path, const char* action,
+                       const std::error_code& error) {
+  const std::string message =
+      fmt::format("{}: cannot {}: {}", path, action, error.message());
+  if (error == std::errc::no_space_on_device ||
+      error == std::errc::file_too_large) {
+    return absl::ResourceExhaustedError(message);
+  }
+  return absl::UnavailableError(message);
+}
+
+absl::Status LastError(const std::string& path, const char* action) {
+  return FileError(path, action,
+                   std::error_code(errno, std::generic_category()));
+}
+
+// Absolute, links resolved, no slash at the end.
+fs::path Canonical(const std::string& path) {
+  std::error_code error;
+  fs::path resolved = fs::weakly_canonical(fs::absolute(path, error), error);
+  if (!resolved.has_filename()) resolved = resolved.parent_path();
+  return resolved;
+}
+
+bool IsInside(const fs::path& inner, const fs::path& outer) {
+  const auto place =
+      std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return place.first == outer.end();
+}
+
+bool IsCompanion(const fs::path& path) {
+  const std::string name = path.filename().string();
+  const auto begins = [&](const char* text) {
+    return name.rfind(text, 0) == 0;
+  };
+  if (begins("LICENSE") || begins("NOTICE") || begins("USE_POLICY")) {
+    return true;
+  }
+  const std::string extension = path.extension().string();
+  if (extension == ".json") {
+    return name != "config.json" && !name.ends_with(".index.json") &&
+           !begins(".");
+  }
+  return extension == ".model" || extension == ".tiktoken" ||
+         extension == ".jinja" || name == "merges.txt";
+}
+
+}  // namespace
+
+absl::StatusOr<OutputDirectory> OutputDirectory::Create(
+    const std::string& output, const std::string& input, IfExists if_exists) {
+  const fs::path target = Canonical(output);
+  const fs::path source = Canonical(input);
+  if (IsInside(target, source) || IsInside(source, target)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: want an output apart from the input, found one inside the other "
+        "({})",
+        output, input));
+  }
+  std::error_code error;
+  const bool exists = fs::exists(fs::symlink_status(target, error));
+  if (exists && !fs::is_directory(target, error)) {
+    return absl::AlreadyExistsError(
+        fmt::format("{}: want a directory to create, found a file", output));
+  }
+  if (exists && !fs::is_empty(target, error) &&
+      if_exists == IfExists::kRefuse) {
+    return absl::AlreadyExistsError(
+        fmt::format("{}: want a new or empty directory, found one with files "
+                    "(--overwrite replaces it)",
+                    output));
+  }
+  fs::create_directories(target.parent_path(), error);
+  if (error) return FileError(output, "create its parent directory", error);
+  const std::string partial =
+      fmt::format("{}.partial-{}", target.string(), getpid());
+  if (!fs::create_directory(partial, error)) {
+    if (!error) error = std::make_error_code(std::errc::file_exists);
+    return FileError(partial, "create", error);
+  }
+  return OutputDirectory(target.string(), partial);
+}
+
+OutputDirectory::OutputDirectory(OutputDirectory&& other) noexcept
+    : final_path_(std::move(other.final_path_)),
+      partial_path_(std::exchange(other.partial_path_, std::string())) {}
+
+OutputDirectory::~OutputDirectory() {
+  if (partial_path_.empty()) return;
+  std::error_code error;
+  fs::remove_all(partial_path_, error);
+}
+
+std::string OutputDirectory::PathOf(const std::string& name) const {
+  return (fs::path(partial_path_) / name).string();
+}
+
+absl::Status OutputDirectory::CheckSpace(int64_t num_bytes) const {
+  std::error_code error;
+  const fs::space_info space = fs::space(partial_path_, error);
+  if (error || space.available >= static_cast<uintmax_t>(num_bytes)) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      fmt::format("{}: want {} bytes of disk space, found {}", final_path_,
+                  num_bytes, space.available));
+}
+
+absl::Status OutputDirectory::WriteText(const std::string& name,
+                                        const std::string& text) {
+  const std::string path = PathOf(name);
+  FILE* file = fopen(path.c_str(), "wbe");
+  if (file == nullptr) return LastError(path, "create");
+  const bool is_written =
+      fwrite(text.data(), 1, text.size(), file) == text.size() &&
+      fflush(file) == 0 && fsync(fileno(file)) == 0;
+  absl::Status status;
+  if (!is_written) status = LastError(path, "write");
+  if (fclose(file) != 0 && status.ok()) status = LastError(path, "write");
+  return status;
+}
+
+absl::Status OutputDirectory::CopyCompanions(const std::string& input) {
+  std::error_code error;
+  fs::directory_iterator entry(input, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    std::error_code ignored;
+    // Follows links: a hub cache keeps its files behind them.
+    if (!fs::is_regular_file(entry->path(), ignored)) continue;
+    if (!IsCompanion(entry->path())) continue;
+    const std::string target = PathOf(entry->path().filename().string());
+    fs::copy_file(entry->path(), target, error);
+    if (error) return FileError(target, "copy", error);
+    fs::permissions(target, fs::perms::owner_write, fs::perm_options::add,
+                    ignored);
+  }
+  if (error) return FileError(input, "list", error);
+  return absl::OkStatus();
+}
+
+absl::Status OutputDirectory::Commit() {
+  std::error_code error;
+  // An empty directory gives way to rename by itself; one with files steps
+  // aside first, so that a failure can put it back.
+  std::string old_path;
+  if (fs::exists(final_path_, error) && !fs::is_empty(final_path_, error)) {
+    old_path = partial_path_ + ".old";
+    fs::rename(final_path_, old_path, error);
+    if (error) return FileError(final_path_, "replace", error);
+  }
+  fs::rename(partial_path_, final_path_, error);
+  if (error) {
+    std::error_code ignored;
+    if (!old_path.empty()) fs::rename(old_path, final_path_, ignored);
+    return FileError(final_path_, "rename to it", error);
+  }
+  partial_path_.clear();
+  if (!old_path.empty()) fs::remove_all(old_path, error);
+  return absl::OkStatus();
+}
+
+}  // namespace zqfp

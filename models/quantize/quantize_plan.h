@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_MODELS_QUANTIZE_QUANTIZE_PLAN_H_
+#define ZQFP_MODELS_QUANTIZE_QUANTIZE_PLAN_H_
+
+// What becomes of each tensor of a checkpoint, known before any work is done.
+
+#include <stdint.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/config.h"
+#include "models/quantize/scale_search.h"
+#include "models/safetensors.h"
+#include "models/safetensors_writer.h"
+
+namespace zqfp {
+
+enum class Treatment : uint8_t {
+  kCopy,
+  kToBf16,  // from f32
+  kToE4m3,
+  kToE2m1,
+};
+
+// One tensor of the input and the tensors it becomes, in the order in which
+// they are written.
+struct QuantizeJob {
+  std::string name;  // without ".weight"
+  const Tensor* source = nullptr;
+  Treatment treatment = Treatment::kCopy;
+  std::vector<TensorPlan> outputs;
+  int64_t output_bytes = 0;
+};
+
+// Jobs in the order of the model. Errors where a tensor is missing or has
+// another shape or dtype, or where the architecture has no use for one.
+absl::StatusOr<std::vector<QuantizeJob>> PlanQuantization(
+    const Checkpoint& checkpoint, const Config& config,
+    const ScaleOptions& scales, HeadFormat lm_head);
+
+// Splits the jobs, in order, in files of at most max_bytes (one job at least).
+std::vector<std::vector<QuantizeJob>> SplitInShards(
+    std::vector<QuantizeJob> jobs, int64_t max_bytes);
+
+}  // namespace zqfp
+
+#endif  // ZQFP_MODELS_QUANTIZE_QUANTIZE_PLAN_H_
