@@ -32,8 +32,8 @@ ABSL_FLAG(std::string, scale_rounding, "search",
 ABSL_FLAG(std::string, lm_head, "e4m3",
           "format of the output projection: bf16, e4m3 or e2m1");
 ABSL_DECLARE_FLAG(int32_t, threads);
-ABSL_FLAG(bool, report_json, false,
-          "print the report as one JSON object, every tensor in it");
+ABSL_FLAG(bool, json, false,
+          "print the report as one JSON object, with every tensor");
 
 namespace zqfp::tools {
 namespace {
@@ -49,7 +49,7 @@ ToolInfo Info() {
           .groups = {{"files", {"input", "output", "overwrite"}},
                      {"method",
                       {"group_size", "scales", "scale_rounding", "lm_head"}},
-                     {"running", {"threads", "report_json"}}},
+                     {"running", {"threads", "json"}}},
           .examples =
               "  zqfp-quantize --input TinyLlama-1.1B --output tiny-w4a8\n"
               "  zqfp-quantize --input llama --output llama-w4a8 "
@@ -191,7 +191,7 @@ absl::Status Quantize() {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
           .count();
-  if (absl::GetFlag(FLAGS_report_json)) {
+  if (absl::GetFlag(FLAGS_json)) {
     PrintJson(*report, seconds);
   } else {
     PrintText(options, *report, seconds);
