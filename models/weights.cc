@@ -45,6 +45,7 @@ class Binder {
                           bool has_bias, WeightFormat format,
                           LinearWeight* linear);
   absl::Status BindLayer(int64_t index, LayerWeights* layer);
+  std::string EmbeddingName() const;
   absl::Status BindEmbedding(Weights* weights);
   absl::Status BindHead(Weights* weights);
   absl::Status CheckNothingLeft() const;
@@ -237,9 +238,19 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
   return absl::OkStatus();
 }
 
+// Of two tied tensors some exporters keep the head instead of the embedding.
+std::string Binder::EmbeddingName() const {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  const std::string embedding = std::string(table.embedding) + ".weight";
+  const std::string head = std::string(table.lm_head) + ".weight";
+  const bool is_head = config_.tie_embeddings && !config_.quantization &&
+                       checkpoint_.Find(embedding) == nullptr &&
+                       checkpoint_.Find(head) != nullptr;
+  return is_head ? head : embedding;
+}
+
 absl::Status Binder::BindEmbedding(Weights* weights) {
-  const std::string name =
-      std::string(TensorsOf(config_.architecture).embedding) + ".weight";
+  const std::string name = EmbeddingName();
   ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor,
                         Take(name, {DType::kF32, DType::kBf16, DType::kF16},
                              {config_.vocab_size, config_.model_dim}));
@@ -270,7 +281,7 @@ absl::Status Binder::BindHead(Weights* weights) {
   taken_.insert(std::string(table.lm_head) + ".weight");
   weights->lm_head.name = table.lm_head;
   weights->lm_head.view = {.n = n, .k = k};
-  return BindFloat(std::string(table.embedding) + ".weight", &weights->lm_head);
+  return BindFloat(EmbeddingName(), &weights->lm_head);
 }
 
 absl::Status Binder::CheckNothingLeft() const {

@@ -21,7 +21,7 @@ bool ParseBytePiece(std::string_view piece, char* byte) {
   if (piece.size() != 6 || piece.substr(0, 3) != "<0x" || piece[5] != '>') {
     return false;
   }
-  uint8_t value;
+  uint8_t value = 0;
   const auto end = piece.data() + 5;
   if (std::from_chars(piece.data() + 3, end, value, 16).ptr != end) {
     return false;

@@ -91,7 +91,7 @@ std::string TokenDecoder::Bytes(const std::string& token) const {
   if (byte_level_) return VisibleToBytes(token);
   if (byte_fallback_ && token.size() == 6 && token.rfind("<0x", 0) == 0 &&
       token[5] == '>') {
-    uint8_t byte;
+    uint8_t byte = 0;
     const char* end = token.data() + 5;
     if (std::from_chars(token.data() + 3, end, byte, 16).ptr == end) {
       return std::string(1, static_cast<char>(byte));

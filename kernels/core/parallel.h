@@ -14,6 +14,15 @@
 namespace zqfp::kernels {
 namespace {
 
+// Items a piece should have, so that a piece is worth waking a thread for:
+// some microseconds of work.
+inline int64_t GrainFor(int64_t work_per_item) {
+  constexpr int64_t kWorkPerPiece = 32768;  // multiply-adds or so
+  return work_per_item >= kWorkPerPiece
+             ? 1
+             : kWorkPerPiece / (work_per_item + 1) + 1;
+}
+
 // body(begin, end, thread) over [0, count); see Parallel::run. Loops of one
 // piece run right here.
 template <typename Body>

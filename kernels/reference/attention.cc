@@ -74,7 +74,8 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
     const int64_t begin = batch.token_begin[s];
     const int64_t rows = batch.token_begin[s + 1] - begin;
     const int32_t* page_table = batch.page_table + s * batch.page_table_stride;
-    ParallelFor(exec, rows * args.num_heads, 1,
+    ParallelFor(exec, rows * args.num_heads,
+                GrainFor(batch.context_len[s] * pages.head_dim),
                 [&](int64_t first_job, int64_t last_job, int) {
                   for (int64_t job = first_job; job < last_job; ++job) {
                     const int64_t row = job / args.num_heads;

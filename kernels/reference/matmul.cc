@@ -16,21 +16,22 @@ ValueFormat StoredAs(WeightFormat format) {
 void Matmul(const MatmulArgs& args, const Exec& exec) noexcept {
   const WeightView& w = args.weight;
   const ValueFormat format = StoredAs(w.format);
-  ParallelFor(exec, w.n, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = 0; t < args.m; ++t) {
-      const float* x = args.x + t * w.k;
-      for (int64_t n = begin; n < end; ++n) {
-        double sum = 0;
-        for (int64_t k = 0; k < w.k; ++k) {
-          sum += double{x[k]} * ReadValue(format, w.data, n * w.k + k);
+  ParallelFor(
+      exec, w.n, GrainFor(args.m * w.k), [&](int64_t begin, int64_t end, int) {
+        for (int64_t t = 0; t < args.m; ++t) {
+          const float* x = args.x + t * w.k;
+          for (int64_t n = begin; n < end; ++n) {
+            double sum = 0;
+            for (int64_t k = 0; k < w.k; ++k) {
+              sum += double{x[k]} * ReadValue(format, w.data, n * w.k + k);
+            }
+            if (args.bias != nullptr) sum += args.bias[n];
+            const int64_t at = t * w.n + n;
+            if (args.residual != nullptr) sum += args.residual[at];
+            args.y[at] = static_cast<float>(sum);
+          }
         }
-        if (args.bias != nullptr) sum += args.bias[n];
-        const int64_t at = t * w.n + n;
-        if (args.residual != nullptr) sum += args.residual[at];
-        args.y[at] = static_cast<float>(sum);
-      }
-    }
-  });
+      });
 }
 
 }  // namespace zqfp::kernels::reference

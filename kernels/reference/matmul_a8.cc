@@ -39,17 +39,19 @@ double Dot(const WeightView& w, int64_t n, const uint8_t* q) {
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   const WeightView& w = args.weight;
-  ParallelFor(exec, w.n, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = 0; t < args.m; ++t) {
-      for (int64_t n = begin; n < end; ++n) {
-        double sum = double{args.x.scale[t]} * Dot(w, n, args.x.data + t * w.k);
-        if (args.bias != nullptr) sum += args.bias[n];
-        const int64_t at = t * w.n + n;
-        if (args.residual != nullptr) sum += args.residual[at];
-        args.y[at] = static_cast<float>(sum);
-      }
-    }
-  });
+  ParallelFor(
+      exec, w.n, GrainFor(args.m * w.k), [&](int64_t begin, int64_t end, int) {
+        for (int64_t t = 0; t < args.m; ++t) {
+          for (int64_t n = begin; n < end; ++n) {
+            double sum =
+                double{args.x.scale[t]} * Dot(w, n, args.x.data + t * w.k);
+            if (args.bias != nullptr) sum += args.bias[n];
+            const int64_t at = t * w.n + n;
+            if (args.residual != nullptr) sum += args.residual[at];
+            args.y[at] = static_cast<float>(sum);
+          }
+        }
+      });
 }
 
 }  // namespace zqfp::kernels::reference

@@ -25,15 +25,17 @@ float RowScale(const float* x, int64_t dim) {
 }  // namespace
 
 void QuantizeTokens(const QuantizeTokensArgs& args, const Exec& exec) noexcept {
-  ParallelFor(exec, args.num_tokens, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const float* x = args.x + t * args.dim;
-      args.scale[t] = RowScale(x, args.dim);
-      for (int64_t i = 0; i < args.dim; ++i) {
-        args.q[t * args.dim + i] = FloatToE4m3(x[i] / args.scale[t]);
-      }
-    }
-  });
+  ParallelFor(exec, args.num_tokens, GrainFor(args.dim),
+              [&](int64_t begin, int64_t end, int) {
+                for (int64_t t = begin; t < end; ++t) {
+                  const float* x = args.x + t * args.dim;
+                  args.scale[t] = RowScale(x, args.dim);
+                  for (int64_t i = 0; i < args.dim; ++i) {
+                    args.q[t * args.dim + i] =
+                        FloatToE4m3(x[i] / args.scale[t]);
+                  }
+                }
+              });
 }
 
 }  // namespace zqfp::kernels::reference

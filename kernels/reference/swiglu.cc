@@ -8,7 +8,7 @@ namespace zqfp::kernels::reference {
 
 void SwiGlu(const SwiGluArgs& args, const Exec& exec) noexcept {
   const int64_t count = args.num_tokens * args.dim;
-  ParallelFor(exec, count, 64, [&](int64_t begin, int64_t end, int) {
+  ParallelFor(exec, count, GrainFor(16), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const double gate = args.gate[i];
       args.y[i] =
