@@ -24,6 +24,10 @@ using Clock = std::chrono::steady_clock;
 
 // Without --context: enough for a chat, little memory.
 constexpr int64_t kDefaultContext = 4096;
+// Bounds on what a request or an option may ask for.
+constexpr size_t kMaxStops = 256;
+constexpr size_t kMaxStopBytes = 4096;
+constexpr int64_t kMaxPages = 1 << 22;
 
 double Seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
@@ -39,6 +43,7 @@ struct Running {
   StopMatcher stop;
   Generation generation;
   Clock::time_point submitted, scheduled, first_token, last_token;
+  bool begun = false;  // was in a step
   bool done = false;
 
   Running(const Tokenizer* tokenizer, Request request)
@@ -130,6 +135,18 @@ absl::Status Engine::State::Check(const Request& request) const {
   if (request.options.max_tokens < 1) {
     return absl::InvalidArgumentError(fmt::format(
         "max_tokens: want 1 or more, found {}", request.options.max_tokens));
+  }
+  if (request.options.stop.size() > kMaxStops) {
+    return absl::InvalidArgumentError(
+        fmt::format("stop: want at most {} texts, found {}", kMaxStops,
+                    request.options.stop.size()));
+  }
+  for (const std::string& stop : request.options.stop) {
+    if (stop.empty() || stop.size() > kMaxStopBytes) {
+      return absl::InvalidArgumentError(
+          fmt::format("stop: want texts of 1 .. {} bytes, found one of {}",
+                      kMaxStopBytes, stop.size()));
+    }
   }
   return ValidateSampling(request.options.sampling, vocab_size);
 }
@@ -264,7 +281,7 @@ Engine::~Engine() = default;
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     Model* model, const Tokenizer* tokenizer, const EngineOptions& options) {
   const int64_t model_context = model->config().max_positions;
-  const int64_t context = options.context_tokens > 0
+  const int64_t context = options.context_tokens != 0
                               ? options.context_tokens
                               : std::min(model_context, kDefaultContext);
   if (context > model_context || context < 2) {
@@ -272,10 +289,15 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
         fmt::format("context: want 2 .. {} tokens (the model's), found {}",
                     model_context, context));
   }
-  const int64_t tokens = std::max(context, options.cache_tokens);
   if (options.page_size < 1 || options.page_size > 4096) {
     return absl::InvalidArgumentError(fmt::format(
         "page size: want 1 .. 4096 tokens, found {}", options.page_size));
+  }
+  const int64_t tokens = std::max(context, options.cache_tokens);
+  if (options.cache_tokens < 0 || tokens / options.page_size >= kMaxPages) {
+    return absl::InvalidArgumentError(
+        fmt::format("cache: want 0 .. {} tokens, found {}",
+                    kMaxPages * options.page_size - 1, tokens));
   }
   std::unique_ptr<Engine> engine(new Engine());
   State& state = *engine->state_;
@@ -293,6 +315,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
                                                 options.page_size);
   state.scheduler = std::make_unique<Scheduler>(
       state.pages.get(), model->options().max_tokens, context);
+  // Dynamic scaling turns keys by an angle that depends on the whole length.
+  if (model->config().rope.scaling == RopeScaling::kDynamic) {
+    state.scheduler->TurnReuseOff();
+  }
   return engine;
 }
 
@@ -317,7 +343,8 @@ absl::Status Engine::Step() {
   for (const ScheduledChunk& chunk : step) {
     Running* request = state.Of(chunk.sequence);
     requests.push_back(request);
-    if (chunk.begin == chunk.sequence->reused_tokens) {
+    if (!request->begun) {
+      request->begun = true;
       request->scheduled = start;
       state.stats.reused_tokens += chunk.sequence->reused_tokens;
     }
@@ -368,14 +395,14 @@ void Engine::Cancel(RequestId id) {
 void Engine::CancelAll() { state_->cancel_all.store(true); }
 
 absl::StatusOr<Generation> Engine::Run(Request request) {
+  // A CancelAll that came while nothing ran has nothing to end.
+  if (idle()) state_->cancel_all.store(false);
   ZQFP_ASSIGN_OR_RETURN(const RequestId id, Submit(std::move(request)));
   while (true) {
-    if (std::optional<Generation> generation = Take(id)) return *generation;
     const absl::Status status = Step();
-    if (!status.ok()) {
-      Take(id);
-      return status;
-    }
+    std::optional<Generation> generation = Take(id);
+    if (!status.ok() && generation) return status;
+    if (generation) return *std::move(generation);
   }
 }
 
@@ -387,10 +414,10 @@ absl::StatusOr<std::vector<float>> Engine::Logits(
       static_cast<size_t>(state.model->config().vocab_size);
   const int64_t page_size = state.pages->page_size();
   const int64_t wanted = (size + page_size - 1) / page_size;
-  if (size > state.scheduler->max_context() ||
+  if (size < 1 || size > state.scheduler->max_context() ||
       wanted > state.pages->num_available()) {
     return absl::InvalidArgumentError(
-        fmt::format("logits: want at most {} tokens, found {}",
+        fmt::format("logits: want 1 .. {} tokens, found {}",
                     std::min(state.scheduler->max_context(),
                              state.pages->num_available() * page_size),
                     size));

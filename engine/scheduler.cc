@@ -47,8 +47,9 @@ void Scheduler::Remove(Sequence* sequence) {
 bool Scheduler::Admit(Sequence* sequence) {
   const int64_t size = static_cast<int64_t>(sequence->ids.size());
   // The last token is computed in any case: its logits are wanted.
-  PrefixMatch match = pages_->Match(
-      absl::MakeConstSpan(sequence->ids).first(static_cast<size_t>(size - 1)));
+  PrefixMatch match =
+      pages_->Match(absl::MakeConstSpan(sequence->ids)
+                        .first(reuse_ ? static_cast<size_t>(size - 1) : 0));
   const int64_t shared = static_cast<int64_t>(match.pages.size());
   const int64_t wanted = PagesFor(std::min(size + 1, max_context_));
   if (wanted - shared > pages_->num_available()) {
@@ -134,6 +135,7 @@ void Scheduler::Commit(const std::vector<ScheduledChunk>& step) {
   for (const ScheduledChunk& chunk : step) {
     Sequence& sequence = *chunk.sequence;
     sequence.computed_tokens = chunk.begin + chunk.count;
+    if (!reuse_) continue;
     const int64_t full = sequence.computed_tokens / page_size;
     for (int64_t i = sequence.published_pages; i < full; ++i) {
       sequence.prefix = pages_->Publish(

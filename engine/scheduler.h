@@ -50,6 +50,9 @@ class Scheduler {
 
   int64_t max_context() const { return max_context_; }
 
+  // From now on no sequence shares pages with another or an earlier one.
+  void TurnReuseOff() { reuse_ = false; }
+
   // Queues a sequence (not owned) with 1 .. max_context prompt tokens.
   void Add(Sequence* sequence);
   // Takes a sequence out, wherever it is, and gives its pages back.
@@ -80,6 +83,7 @@ class Scheduler {
   int64_t max_step_tokens_;
   int64_t max_context_;
   int64_t num_preemptions_ = 0;
+  bool reuse_ = true;
   std::vector<Sequence*> running_;  // oldest first
   std::deque<Sequence*> waiting_;
 };
