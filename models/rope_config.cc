@@ -60,9 +60,7 @@ absl::Status ReadYarn(const JsonReader& rope, RopeConfig& out) {
   ZQFP_RETURN_IF_ERROR(rope.Read("mscale", {0, 1e6}, &out.mscale));
   ZQFP_RETURN_IF_ERROR(
       rope.Read("mscale_all_dim", {0, 1e6}, &out.mscale_all_dim));
-  bool truncate = true;
-  ZQFP_RETURN_IF_ERROR(rope.Read("truncate", &truncate));
-  if (!truncate) return NotSupported(rope, "truncate", "false", "is true");
+  ZQFP_RETURN_IF_ERROR(rope.Read("truncate", &out.truncate));
   if (out.beta_fast < out.beta_slow) {
     return rope.Wrong("beta_fast",
                       fmt::format("at least beta_slow = {:g}", out.beta_slow));

@@ -230,13 +230,15 @@ TEST(ConfigTest, YarnInItsSpellings) {
   config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 40},
                             {"beta_fast", 64},     {"beta_slow", 2},
                             {"mscale", 0.707},     {"mscale_all_dim", 0.5},
-                            {"finetuned", true},   {"attention_factor", 1.5}};
+                            {"finetuned", true},   {"attention_factor", 1.5},
+                            {"truncate", false}};
   config["max_position_embeddings"] = 4096;
   parsed = MustParse(config.dump());
   EXPECT_EQ(parsed.rope.original_max_positions, 4096);
   EXPECT_EQ(parsed.rope.beta_slow, 2.0);
   EXPECT_EQ(parsed.rope.mscale, 0.707);
   EXPECT_EQ(parsed.rope.attention_factor, 1.5);
+  EXPECT_FALSE(parsed.rope.truncate);
 }
 
 TEST(ConfigTest, RopeParametersOfNewerFiles) {
@@ -283,9 +285,8 @@ TEST(ConfigTest, RopeThatIsNotSupported) {
                             {"low_freq_factor", 4.0},
                             {"high_freq_factor", 4.0}};
   ExpectRefusal(config, "more than low_freq_factor = 4");
-  config["rope_scaling"] = {
-      {"type", "yarn"}, {"factor", 8.0}, {"truncate", false}};
-  ExpectRefusal(config, "truncate: false is not supported");
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 8.0}, {"truncate", 0}};
+  ExpectRefusal(config, "truncate: want true or false, found 0");
   config["rope_scaling"] = {
       {"type", "yarn"}, {"factor", 8.0}, {"beta_fast", 0.5}};
   ExpectRefusal(config, "beta_fast: want at least beta_slow");
