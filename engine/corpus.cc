@@ -62,8 +62,8 @@ bool IsSpace(uint32_t c) {
          c == 0x3000;
 }
 
-// The code point at the front of `text`, which is taken off. Bytes that are
-// no UTF-8 count as themselves.
+// The code point at the front of `text`, which is taken off. A byte that is
+// not part of UTF-8 is taken alone.
 uint32_t TakeCodePoint(std::string_view& text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint32_t first = byte(0);
@@ -72,13 +72,15 @@ uint32_t TakeCodePoint(std::string_view& text) {
                       : first < 0xf0 ? 3
                                      : 4;
   uint32_t code = size == 1 ? first : first & (0x7fu >> size);
-  if (size > text.size()) {
-    text = {};
-    return 0xfffd;
+  for (size_t i = 1; i < size; ++i) {
+    if (i >= text.size() || (byte(i) & 0xc0u) != 0x80u) {
+      text.remove_prefix(1);
+      return 0xfffd;
+    }
+    code = code << 6 | (byte(i) & 0x3fu);
   }
-  for (size_t i = 1; i < size; ++i) code = code << 6 | (byte(i) & 0x3fu);
   text.remove_prefix(size);
-  return code;
+  return size == 1 && first >= 0x80 ? 0xfffd : code;
 }
 
 }  // namespace
