@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <string>
@@ -16,9 +18,10 @@
 namespace zqfp::kernels {
 namespace {
 
-// Empty turns a worker makes before it parks: some 50 us, longer than the gaps
+// How long a thread turns on the spot before it sleeps: longer than the gaps
 // between the ops of a step, far shorter than a human's pause.
-constexpr int kSpins = 20000;
+constexpr int64_t kSpinNs = 50000;
+constexpr int kTurnsPerLook = 32;  // between two looks at the clock
 
 inline void Pause() {
 #if defined(__x86_64__)
@@ -69,22 +72,31 @@ int PhysicalCores() {
   return std::min(num_cores, CgroupQuota());
 }
 
-// One loop is an epoch: the caller writes the job, bumps `epoch`, does its own
-// piece and waits until `pending` is zero. Workers spin on `epoch`, then park.
+// A loop is cut into one piece per thread. Each worker has a ticket: the number
+// of the loop and how far its piece is. Whoever moves a ticket from open to
+// taken runs the piece, and that may be the caller: a worker that the system
+// has put aside (a busy machine, more threads than cores) holds nobody up, and
+// a short loop is over before a parked worker has woken.
 struct ThreadPool::State {
-  int num_threads = 1;
-  std::vector<std::thread> workers;
+  enum : uint32_t { kOpen = 0, kTaken = 1, kDone = 2, kStates = 4 };
 
-  // The current job; written before `epoch` moves, read after.
+  // One cache line a worker.
+  struct alignas(64) Ticket {
+    std::atomic<uint32_t> value{kDone};
+  };
+
+  int num_threads = 1;
+  int64_t spin_ns = 0;
+  std::vector<std::thread> workers;
+  std::vector<Ticket> tickets;
+  std::atomic<bool> stop{false};
+  uint32_t loop = 0;  // the caller's; wraps around
+
+  // The current job; written before the tickets open, read after one is taken.
   int64_t count = 0;
   int64_t piece = 0;
   LoopBody body = nullptr;
   void* context = nullptr;
-
-  alignas(64) std::atomic<uint32_t> epoch{0};
-  alignas(64) std::atomic<int> pending{0};
-  alignas(64) std::atomic<int> parked{0};
-  std::atomic<bool> stop{false};
 
   void RunPiece(int thread) const {
     const int64_t begin = std::min(count, piece * thread);
@@ -92,47 +104,54 @@ struct ThreadPool::State {
     if (begin < end) body(context, begin, end, thread);
   }
 
-  // Returns the epoch that follows `seen`.
-  uint32_t AwaitEpoch(uint32_t seen) {
-    for (int spin = 0; spin < kSpins; ++spin) {
-      const uint32_t now = epoch.load(std::memory_order_acquire);
-      if (now != seen) return now;
-      Pause();
-    }
-    parked.fetch_add(1);
-    epoch.wait(seen);
-    parked.fetch_sub(1);
-    return epoch.load(std::memory_order_acquire);
+  // Waits while the ticket has the state `waiting`: turns on the spot for
+  // spin_ns, then sleeps.
+  void AwaitOther(const std::atomic<uint32_t>& ticket, uint32_t waiting) const {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point end =
+        Clock::now() + std::chrono::nanoseconds(spin_ns);
+    do {
+      for (int i = 0; i < kTurnsPerLook; ++i) {
+        if (ticket.load(std::memory_order_acquire) != waiting) return;
+        Pause();
+      }
+    } while (Clock::now() < end);
+    ticket.wait(waiting, std::memory_order_acquire);
   }
 
   void Work(int thread) {
-    uint32_t seen = 0;
+    std::atomic<uint32_t>& ticket = tickets[static_cast<size_t>(thread)].value;
     while (true) {
-      const uint32_t now = AwaitEpoch(seen);
-      if (now == seen) continue;
-      seen = now;
-      if (stop.load(std::memory_order_relaxed)) return;
+      uint32_t now = ticket.load(std::memory_order_acquire);
+      // After the ticket: whoever sees the destructor's ticket sees its stop.
+      if (stop.load(std::memory_order_acquire)) return;
+      if (now % kStates != kOpen) {
+        AwaitOther(ticket, now);
+        continue;
+      }
+      if (!ticket.compare_exchange_strong(now, now + kTaken)) continue;
       RunPiece(thread);
-      if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        pending.notify_one();
+      ticket.store(now + kDone);
+      ticket.notify_one();
+    }
+  }
+
+  // Runs the piece of every worker that has not begun, then waits for the rest.
+  void Finish() {
+    for (int t = 1; t < num_threads; ++t) {
+      std::atomic<uint32_t>& ticket = tickets[static_cast<size_t>(t)].value;
+      uint32_t now = loop + kOpen;
+      if (ticket.compare_exchange_strong(now, now + kTaken)) {
+        RunPiece(t);
+        ticket.store(loop + kDone);
       }
     }
-  }
-
-  void Announce() {
-    epoch.fetch_add(1);
-    // A worker that parks after this load sees the new epoch and returns.
-    if (parked.load() > 0) epoch.notify_all();
-  }
-
-  void AwaitWorkers() {
-    for (int spin = 0; spin < kSpins; ++spin) {
-      if (pending.load(std::memory_order_acquire) == 0) return;
-      Pause();
-    }
-    // More threads than cores: let the others have ours.
-    for (int left = pending.load(); left != 0; left = pending.load()) {
-      pending.wait(left);
+    for (int t = 1; t < num_threads; ++t) {
+      const std::atomic<uint32_t>& ticket =
+          tickets[static_cast<size_t>(t)].value;
+      while (ticket.load(std::memory_order_acquire) == loop + kTaken) {
+        AwaitOther(ticket, loop + kTaken);
+      }
     }
   }
 
@@ -142,24 +161,32 @@ struct ThreadPool::State {
     if (count <= 0) return;
     const int64_t units = (count + grain - 1) / grain;
     const int64_t share = (units + state.num_threads - 1) / state.num_threads;
+    if (share * grain >= count || state.num_threads == 1) {
+      body(context, 0, count, 0);
+      return;
+    }
     state.count = count;
     state.piece = share * grain;
     state.body = body;
     state.context = context;
-    if (state.piece >= count || state.num_threads == 1) {
-      body(context, 0, count, 0);
-      return;
+    state.loop += kStates;
+    for (int t = 1; t < state.num_threads; ++t) {
+      std::atomic<uint32_t>& ticket =
+          state.tickets[static_cast<size_t>(t)].value;
+      ticket.store(state.loop + kOpen);
+      ticket.notify_one();
     }
-    state.pending.store(state.num_threads - 1, std::memory_order_relaxed);
-    state.Announce();
     state.RunPiece(0);
-    state.AwaitWorkers();
+    state.Finish();
   }
 };
 
 ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   ZQFP_CHECK(num_threads >= 1);
   state_->num_threads = num_threads;
+  state_->spin_ns = num_threads <= PhysicalCores() ? kSpinNs : 0;
+  state_->tickets =
+      std::vector<State::Ticket>(static_cast<size_t>(num_threads));
   for (int i = 1; i < num_threads; ++i) {
     state_->workers.emplace_back([state = state_.get(), i] { state->Work(i); });
   }
@@ -167,8 +194,11 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
 
 ThreadPool::~ThreadPool() {
   state_->stop.store(true);
-  state_->epoch.fetch_add(1);
-  state_->epoch.notify_all();
+  // A value no worker waits for wakes it; "taken" is not acted upon.
+  for (State::Ticket& ticket : state_->tickets) {
+    ticket.value.store(state_->loop + State::kTaken);
+    ticket.value.notify_one();
+  }
   for (std::thread& worker : state_->workers) worker.join();
 }
 
