@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/avx512bf16/avx512bf16.h"
 #include "kernels/cpu/tables.h"
 
 namespace zqfp::kernels {
@@ -9,12 +10,12 @@ constinit const OpTable kAvx512Bf16Table = {
     .rms_norm = nullptr,
     .quantize_tokens = nullptr,
     .matmul = nullptr,
-    .matmul_a8 = nullptr,
+    .matmul_a8 = avx512bf16::MatmulA8,
     .rope = nullptr,
     .store_kv = nullptr,
     .attention = nullptr,
     .swiglu = nullptr,
-    .workspace_bytes = nullptr,
+    .workspace_bytes = avx512bf16::WorkspaceBytes,
 };
 
 }  // namespace zqfp::kernels

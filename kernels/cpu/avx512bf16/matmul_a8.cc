@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/core/parallel.h"
+#include "kernels/cpu/avx512bf16/avx512bf16.h"
+#include "kernels/cpu/avx512bf16/decode.h"
+#include "kernels/cpu/avx512bf16/matmul_a8_gemm.h"
+#include "kernels/cpu/avx512bf16/matmul_a8_gemv.h"
+
+namespace zqfp::kernels::avx512bf16 {
+namespace {
+
+// Tokens that one pass over the weights serves; bounds the workspace.
+constexpr int64_t kMaxTokens = 512;
+// Up to here weights are decoded in registers (once per 8 tokens), above into
+// a slab.
+constexpr int64_t kMaxGemvTokens = 8;
+
+// BF16 elements of one token. One cache line more than a multiple of the
+// block keeps the tokens of a tile out of each other's cache sets.
+int64_t TokenStride(int64_t k) { return CeilDiv(k, kBlock) * kBlock + 32; }
+
+int64_t SlabBytes(int64_t k) {
+  return CeilDiv(k, kBlock) * kBlock * kSlabRows * 2;
+}
+// Group scales of a slab, for the smallest group.
+int64_t ScaleBytes(int64_t k) {
+  return CeilDiv(k, kBlock) * 4 * kScaledStrips * kStripRows * 4;
+}
+
+void DecodeTokens(const MatmulA8Args& args, int64_t first, int64_t count,
+                  const Exec& exec) {
+  const int64_t k = args.weight.k;
+  uint16_t* x = static_cast<uint16_t*>(exec.workspace);
+  const bool e4m3 = args.weight.format == WeightFormat::kE4m3;
+  ParallelFor(exec, count, kMaxGemvTokens,
+              [&](int64_t begin, int64_t end, int) {
+                for (int64_t t = begin; t < end; ++t) {
+                  const uint8_t* q = args.x.data + (first + t) * k;
+                  uint16_t* out = x + t * TokenStride(k);
+                  if (e4m3) {
+                    TokenForE4m3(q, k, out);
+                  } else {
+                    TokenForE2m1(q, k, out);
+                  }
+                }
+              });
+}
+
+}  // namespace
+
+int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
+  const int64_t tokens =
+      query.num_tokens < kMaxTokens ? query.num_tokens : kMaxTokens;
+  return tokens * TokenStride(query.k) * 2 +
+         query.num_threads * (SlabBytes(query.k) + ScaleBytes(query.k));
+}
+
+void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
+  const int64_t k = args.weight.k;
+  const int64_t stride = TokenStride(k);
+  const Bf16Tokens x = {static_cast<const uint16_t*>(exec.workspace), stride};
+  for (int64_t first = 0; first < args.m; first += kMaxTokens) {
+    const int64_t count =
+        args.m - first < kMaxTokens ? args.m - first : kMaxTokens;
+    DecodeTokens(args, first, count, exec);
+    if (count <= kMaxGemvTokens) {
+      ParallelFor(exec, args.weight.n, 4, [&](int64_t begin, int64_t end, int) {
+        GemvTokens(args, x, first, count, begin, end);
+      });
+      continue;
+    }
+    uint8_t* slabs = static_cast<uint8_t*>(exec.workspace) + count * stride * 2;
+    ParallelFor(
+        exec, args.weight.n, kStripRows,
+        [&](int64_t begin, int64_t end, int thread) {
+          uint8_t* own = slabs + thread * (SlabBytes(k) + ScaleBytes(k));
+          const Slab slab = {reinterpret_cast<uint16_t*>(own),
+                             reinterpret_cast<float*>(own + SlabBytes(k)), 0};
+          Gemm({args, slab, x, first, 0}, count, begin, end);
+        });
+  }
+}
+
+}  // namespace zqfp::kernels::avx512bf16
