@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_TESTS_KERNELS_ERROR_BOUND_H_
+#define ZQFP_TESTS_KERNELS_ERROR_BOUND_H_
+
+// How far an op may be from its exact value: derived from the formats, never
+// tuned.
+
+#include <stdint.h>
+
+#include "kernels/core/views.h"
+
+namespace zqfp::kernels {
+
+enum class Op { kRmsNorm, kMatmul, kMatmulA8, kRope, kAttention, kSwiGlu };
+
+// What a bound depends on. k is the number of summed terms (head_dim for the
+// scores of attention).
+struct ErrorFormats {
+  WeightFormat weight = WeightFormat::kF32;
+  ValueFormat kv = ValueFormat::kF32;
+  int64_t context = 0;         // attention: positions in the softmax
+  double score_magnitude = 0;  // attention: max over positions of
+                               // scale * sum |q||k|
+};
+
+// The bound of |y - exact| / M, where M is the sum of the magnitudes that make
+// the output: sum |x||w| + |bias| + |residual| for a matmul; |y| for norms and
+// gates; |a cos| + |b sin| for rope; sum softmax |v| for attention.
+//
+// u = 2^-24 is the largest relative error of one f32 rounding. A sum of k
+// terms in any order, each product rounded or fused, errs by at most k u M to
+// first order (Higham, Accuracy and Stability, section 4.2); the factor 1.01
+// covers the higher orders for k u < 0.01, that is k < 160000.
+inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
+  constexpr double u = 1.01 / (1 << 24);
+  const double terms = static_cast<double>(k);
+  switch (op) {
+    case Op::kMatmul:
+      // k terms, then bias and residual, and the rounding of y.
+      return (terms + 3) * u;
+    case Op::kMatmulA8: {
+      // Products are exact. A group scale costs one rounding per group sum
+      // (free) or none (powers of two); row and token scale one each, their
+      // product one; then bias, residual, y.
+      const bool scaled_groups = formats.weight == WeightFormat::kE2m1Free;
+      return (terms + (scaled_groups ? 1 : 0) + 6) * u;
+    }
+    case Op::kRmsNorm:
+      // The sum errs by (k + 1) u, the mean and + epsilon by 2 u; the root
+      // halves that; root, division, and two products add 4 u.
+      return ((terms + 3) / 2 + 4) * u;
+    case Op::kRope:
+      return 3 * u;  // two products and a sum
+    case Op::kSwiGlu:
+      // exp to 2 ulp = 4 u, then + 1, division, two products.
+      return 8 * u;
+    case Op::kAttention: {
+      // A score errs by (head_dim + 2) u S (products, sum, scales; e4m3 has
+      // one scale more) and the subtraction of the maximum by 2 u S; a weight
+      // therefore by exp of that. exp adds 4 u; every rescaling of the running
+      // sums 4 u + u, at most one a position; the two sums one u a position
+      // each. An error d in all weights moves y by 2 d M.
+      const double extra = formats.kv == ValueFormat::kE4m3 ? 1 : 0;
+      const double score = (terms + 4 + extra) * formats.score_magnitude;
+      const double sums = 7.0 * static_cast<double>(formats.context);
+      return 2 * (score + sums + 8 + extra) * u;
+    }
+  }
+  return 0;
+}
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_TESTS_KERNELS_ERROR_BOUND_H_

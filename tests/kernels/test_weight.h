@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_TESTS_KERNELS_TEST_WEIGHT_H_
+#define ZQFP_TESTS_KERNELS_TEST_WEIGHT_H_
+
+// TestWeight: a random weight in any format, and what it means in f64.
+
+#include <string>
+#include <vector>
+
+#include "kernels/core/float_formats.h"
+#include "kernels/core/views.h"
+#include "tests/kernels/op_test.h"
+
+namespace zqfp::kernels {
+
+struct TestWeight {
+  WeightView view;
+  std::vector<double> exact;  // [n, k]
+  GuardedArray<uint8_t> data;
+  GuardedArray<float> row_scale;
+  GuardedArray<float> group_scale;
+  GuardedArray<uint8_t> shift;
+};
+
+inline std::string Name(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return "f32";
+    case WeightFormat::kBf16:
+      return "bf16";
+    case WeightFormat::kF16:
+      return "f16";
+    case WeightFormat::kE4m3:
+      return "e4m3";
+    case WeightFormat::kE2m1Free:
+      return "e2m1 free";
+    case WeightFormat::kE2m1Shift:
+      return "e2m1 shift";
+  }
+  return "?";
+}
+
+inline bool IsE2m1(WeightFormat format) {
+  return format == WeightFormat::kE2m1Free ||
+         format == WeightFormat::kE2m1Shift;
+}
+
+inline float RandomScale(std::mt19937& random) {
+  return std::uniform_real_distribution<float>(0.5f, 2.0f)(random);
+}
+
+// Floating point weights: normal numbers, rounded to the format.
+inline void FillFloats(std::mt19937& random, TestWeight& weight) {
+  const WeightFormat format = weight.view.format;
+  const int64_t count = weight.view.n * weight.view.k;
+  weight.data = GuardedArray<uint8_t>(count * (format == WeightFormat::kF32
+                                                   ? int64_t{sizeof(float)}
+                                                   : int64_t{2}));
+  std::normal_distribution<float> normal;
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = normal(random);
+    if (format == WeightFormat::kF32) {
+      reinterpret_cast<float*>(weight.data.data())[i] = value;
+      weight.exact.push_back(value);
+      continue;
+    }
+    const bool bf16 = format == WeightFormat::kBf16;
+    const uint16_t code = bf16 ? FloatToBf16(value) : FloatToF16(value);
+    reinterpret_cast<uint16_t*>(weight.data.data())[i] = code;
+    weight.exact.push_back(bf16 ? Bf16ToFloat(code) : F16ToFloat(code));
+  }
+}
+
+// Any code but the NaNs.
+inline void FillE4m3(std::mt19937& random, TestWeight& weight) {
+  const WeightView& view = weight.view;
+  weight.data = GuardedArray<uint8_t>(view.n * view.k);
+  weight.row_scale = GuardedArray<float>(view.n);
+  for (int64_t n = 0; n < view.n; ++n) {
+    weight.row_scale[n] = RandomScale(random);
+    for (int64_t k = 0; k < view.k; ++k) {
+      const int magnitude = static_cast<int>(random() % 0x7f);
+      const int sign = static_cast<int>(random() % 2) << 7;
+      const uint8_t code = static_cast<uint8_t>(sign | magnitude);
+      weight.data[n * view.k + k] = code;
+      weight.exact.push_back(double{weight.row_scale[n]} * E4m3ToFloat(code));
+    }
+  }
+}
+
+// Any codes, any shift of 0..14; the spare nibble of an odd row is garbage.
+inline void FillE2m1(std::mt19937& random, TestWeight& weight) {
+  const WeightView& view = weight.view;
+  const int64_t row_bytes = (view.k + 1) / 2;
+  const int64_t num_groups = NumGroups(view.k, view.group_size);
+  const bool free = view.format == WeightFormat::kE2m1Free;
+  weight.data = GuardedArray<uint8_t>(view.n * row_bytes);
+  for (uint8_t& byte : weight.data) byte = static_cast<uint8_t>(random());
+  weight.row_scale = GuardedArray<float>(free ? 0 : view.n);
+  weight.group_scale = GuardedArray<float>(free ? view.n * num_groups : 0);
+  weight.shift = GuardedArray<uint8_t>(free ? 0 : view.n * num_groups);
+  for (float& scale : weight.row_scale) scale = RandomScale(random);
+  for (float& scale : weight.group_scale) scale = RandomScale(random);
+  for (uint8_t& shift : weight.shift) {
+    // Mostly near each other, as real rows are; both ends of the window too.
+    const int kind = static_cast<int>(random() % 8);
+    shift = static_cast<uint8_t>(kind == 0   ? 0
+                                 : kind == 1 ? kMaxShift
+                                             : random() % 4);
+  }
+  for (int64_t n = 0; n < view.n; ++n) {
+    for (int64_t k = 0; k < view.k; ++k) {
+      const int64_t group = n * num_groups + k / view.group_size;
+      const double scale =
+          free ? double{weight.group_scale[group]}
+               : std::ldexp(weight.row_scale[n], -int{weight.shift[group]});
+      const uint8_t byte = weight.data[n * row_bytes + k / 2];
+      weight.exact.push_back(scale *
+                             E2m1ToFloat(k % 2 == 0 ? byte & 15 : byte >> 4));
+    }
+  }
+}
+
+inline TestWeight MakeWeight(std::mt19937& random, WeightFormat format,
+                             int64_t n, int64_t k, int64_t group_size = 0) {
+  TestWeight weight;
+  weight.view = {.format = format, .n = n, .k = k, .group_size = group_size};
+  if (IsE2m1(format)) {
+    FillE2m1(random, weight);
+  } else if (format == WeightFormat::kE4m3) {
+    FillE4m3(random, weight);
+  } else {
+    FillFloats(random, weight);
+  }
+  weight.view.data = weight.data.data();
+  weight.view.row_scale = weight.row_scale.data();
+  weight.view.group_scale = weight.group_scale.data();
+  weight.view.shift = weight.shift.data();
+  return weight;
+}
+
+// What a matmul adds to the product, and where y lies.
+enum class Epilogue { kNone, kBias, kResidual, kBothInPlace };
+
+inline constexpr Epilogue kEpilogues[] = {Epilogue::kNone, Epilogue::kBias,
+                                          Epilogue::kResidual,
+                                          Epilogue::kBothInPlace};
+
+// The exact outputs of y = x W^T + bias + residual; x [m, k] in f64. Null where
+// there is no bias or residual.
+inline std::vector<Expected> ExactMatmul(const std::vector<double>& x,
+                                         const TestWeight& weight, int64_t m,
+                                         const float* bias,
+                                         const float* residual, double bound) {
+  const int64_t n = weight.view.n, k = weight.view.k;
+  std::vector<Expected> wanted;
+  for (int64_t t = 0; t < m; ++t) {
+    for (int64_t row = 0; row < n; ++row) {
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        const double product = x[t * k + i] * weight.exact[row * k + i];
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      for (const double extra :
+           {bias ? double{bias[row]} : 0,
+            residual ? double{residual[t * n + row]} : 0}) {
+        sum += extra;
+        magnitude += std::fabs(extra);
+      }
+      wanted.push_back({sum, bound * magnitude});
+    }
+  }
+  return wanted;
+}
+
+}  // namespace zqfp::kernels
+
+#endif  // ZQFP_TESTS_KERNELS_TEST_WEIGHT_H_
