@@ -322,15 +322,17 @@ absl::Status Evaluator::BindParameters(const Stmt& macro,
   arguments.positional.erase(
       arguments.positional.begin(),
       arguments.positional.begin() + static_cast<int64_t>(num_positional));
-  for (auto& [name, value] : arguments.keyword) {
-    const auto found = std::find_if(
-        macro.parameters.begin(), macro.parameters.end(),
-        [&name](const Parameter& parameter) { return parameter.name == name; });
+  for (auto& argument : arguments.keyword) {
+    const auto found =
+        std::find_if(macro.parameters.begin(), macro.parameters.end(),
+                     [&argument](const Parameter& parameter) {
+                       return parameter.name == argument.first;
+                     });
     const auto i = static_cast<size_t>(found - macro.parameters.begin());
     if (found == macro.parameters.end() || given[i].has_value()) {
-      extra_keyword.keyword.emplace_back(name, std::move(value));
+      extra_keyword.keyword.push_back(std::move(argument));
     } else {
-      given[i] = std::move(value);
+      given[i] = std::move(argument.second);
     }
   }
   ZQFP_RETURN_IF_ERROR(
