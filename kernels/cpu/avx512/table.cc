@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/avx512/avx512.h"
 #include "kernels/cpu/tables.h"
 
 namespace zqfp::kernels {
 
 constinit const OpTable kAvx512Table = {
     .name = "avx512",
-    .embed = nullptr,
-    .rms_norm = nullptr,
-    .quantize_tokens = nullptr,
-    .matmul = nullptr,
+    .embed = avx512::Embed,
+    .rms_norm = avx512::RmsNorm,
+    .quantize_tokens = avx512::QuantizeTokens,
+    .matmul = avx512::Matmul,
     .matmul_a8 = nullptr,
-    .rope = nullptr,
-    .store_kv = nullptr,
+    .rope = avx512::Rope,
+    .store_kv = avx512::StoreKv,
     .attention = nullptr,
-    .swiglu = nullptr,
+    .swiglu = avx512::SwiGlu,
     .workspace_bytes = nullptr,
 };
 

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CPU_AVX512_AVX512_H_
+#define ZQFP_KERNELS_CPU_AVX512_AVX512_H_
+
+// The ops of this folder, one file each.
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels::avx512 {
+
+void Embed(const EmbedArgs& args, const Exec& exec) noexcept;
+void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept;
+void QuantizeTokens(const QuantizeTokensArgs& args, const Exec& exec) noexcept;
+void Matmul(const MatmulArgs& args, const Exec& exec) noexcept;
+void Rope(const RopeArgs& args, const Exec& exec) noexcept;
+void StoreKv(const StoreKvArgs& args, const Exec& exec) noexcept;
+void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
+void SwiGlu(const SwiGluArgs& args, const Exec& exec) noexcept;
+
+}  // namespace zqfp::kernels::avx512
+
+#endif  // ZQFP_KERNELS_CPU_AVX512_AVX512_H_
