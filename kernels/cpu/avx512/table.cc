@@ -13,7 +13,7 @@ constinit const OpTable kAvx512Table = {
     .matmul_a8 = nullptr,
     .rope = avx512::Rope,
     .store_kv = avx512::StoreKv,
-    .attention = nullptr,
+    .attention = avx512::Attention,
     .swiglu = avx512::SwiGlu,
     .workspace_bytes = nullptr,
 };

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CPU_AVX512_ATTENTION_TILE_H_
+#define ZQFP_KERNELS_CPU_AVX512_ATTENTION_TILE_H_
+
+// Attention of a block of queries that share one KV head, by tiles of 64 keys.
+//
+// The queries of a KV head are its query heads in each row, rows first. A block
+// walks the keys once: scores with 16 keys in the lanes (keys are transposed
+// 16 x 16 on the way), online softmax, then values with dims in the lanes. All
+// state lies on the stack, some 70 KB.
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/core/ops.h"
+#include "kernels/cpu/avx512/lanes.h"
+
+namespace zqfp::kernels::avx512 {
+namespace {
+
+constexpr int kMaxQueries = 16;
+constexpr int kTileKeys = 64;
+
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct AttentionBlock {
+  int64_t sequence;
+  int64_t kv_head;
+  int64_t first_query;
+  int64_t max_queries;
+};
+
+// The block's queries and what they have summed so far.
+struct BlockState {
+  alignas(64) float q[kMaxHeadDim][kMaxQueries];  // scaled; unused ones zero
+  alignas(64) float sum[kMaxQueries][kMaxHeadDim];
+  alignas(64) float score[kMaxQueries][kTileKeys];
+  float maximum[kMaxQueries];
+  float total[kMaxQueries];
+  int64_t first[kMaxQueries];  // positions a query sees
+  int64_t last[kMaxQueries];
+  int64_t at[kMaxQueries];  // of its head in q and y
+  int64_t num_queries;
+};
+
+// Rows of the page arrays that hold the keys of one tile.
+struct TileRows {
+  int64_t row[kTileKeys];
+  int64_t first;  // position of row[0]
+  int64_t count;
+};
+
+// v[r] lane l  <->  v[l] lane r.
+inline void Transpose(__m512 (&v)[16]) {
+  __m512 t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    v[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    v[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    v[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    v[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+    v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    v[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+    v[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
+                        BlockState& state) {
+  const RaggedBatchView& batch = args.batch;
+  const int64_t begin = batch.token_begin[block.sequence];
+  const int64_t rows = batch.token_begin[block.sequence + 1] - begin;
+  const int64_t group = args.num_heads / args.pages.num_kv_heads;
+  const int64_t left = rows * group - block.first_query;
+  const int64_t dim = args.pages.head_dim;
+  state.num_queries = left < block.max_queries ? left : block.max_queries;
+  for (int64_t i = 0; i < kMaxQueries; ++i) {
+    for (int64_t d = 0; d < dim; ++d) state.q[d][i] = state.sum[i][d] = 0;
+    if (i >= state.num_queries) {
+      for (float& score : state.score[i]) score = 0;
+      state.first[i] = state.last[i] = 0;
+      continue;
+    }
+    const int64_t row = (block.first_query + i) / group;
+    const int64_t head =
+        block.kv_head * group + (block.first_query + i) % group;
+    const int64_t position = batch.context_len[block.sequence] - (rows - row);
+    const int64_t start = position - args.window + 1;
+    state.first[i] = args.window > 0 && start > 0 ? start : 0;
+    state.last[i] = position;
+    state.at[i] = ((begin + row) * args.num_heads + head) * dim;
+    state.maximum[i] = -__builtin_inff();
+    state.total[i] = 0;
+    for (int64_t d = 0; d < dim; ++d) {
+      state.q[d][i] = args.q[state.at[i] + d] * args.scale;
+    }
+  }
+}
+
+inline void FindRows(const AttentionArgs& args, const AttentionBlock& block,
+                     int64_t first, int64_t end, TileRows& tile) {
+  const KvPagesView& pages = args.pages;
+  const int32_t* page_table =
+      args.batch.page_table + block.sequence * args.batch.page_table_stride;
+  tile.first = first;
+  tile.count = end - first < kTileKeys ? end - first : kTileKeys;
+  for (int64_t i = 0; i < tile.count; ++i) {
+    const int64_t page = page_table[(first + i) / pages.page_size];
+    tile.row[i] =
+        (page * pages.num_kv_heads + block.kv_head) * pages.page_size +
+        (first + i) % pages.page_size;
+  }
+  // Lanes beyond the last key repeat it; their weight is zero.
+  for (int64_t i = tile.count; i < kTileKeys; ++i) {
+    tile.row[i] = tile.row[tile.count - 1];
+  }
+}
+
+inline __m512 RowScales(const float* scale, const int64_t* row) {
+  alignas(64) float scales[kLanes];
+  for (int i = 0; i < kLanes; ++i) scales[i] = scale[row[i]];
+  return _mm512_load_ps(scales);
+}
+
+// score[q][key .. key + 15] for the first kQueries queries.
+template <ValueFormat kFormat, int kQueries>
+inline void Scores(const KvPagesView& pages, const TileRows& tile, int64_t key,
+                   BlockState& state) {
+  __m512 sum[kQueries];
+#pragma GCC unroll 16
+  for (int i = 0; i < kQueries; ++i) sum[i] = _mm512_setzero_ps();
+  for (int64_t d = 0; d < pages.head_dim; d += kLanes) {
+    const __mmask16 mask = Mask(pages.head_dim - d);
+    __m512 keys[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      keys[i] =
+          Load<kFormat>(pages.k, tile.row[key + i] * pages.head_dim + d, mask);
+    }
+    Transpose(keys);
+    const int64_t left = pages.head_dim - d;
+    const int64_t dims = left < kLanes ? left : kLanes;
+    for (int64_t j = 0; j < dims; ++j) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kQueries; ++i) {
+        sum[i] =
+            _mm512_fmadd_ps(_mm512_set1_ps(state.q[d + j][i]), keys[j], sum[i]);
+      }
+    }
+  }
+  const __m512 scale = kFormat == ValueFormat::kE4m3
+                           ? RowScales(pages.k_scale, tile.row + key)
+                           : _mm512_set1_ps(1.0f);
+#pragma GCC unroll 16
+  for (int i = 0; i < kQueries; ++i) {
+    _mm512_store_ps(&state.score[i][key], _mm512_mul_ps(sum[i], scale));
+  }
+}
+
+// The keys of a tile that query i sees, from lane `key` on.
+inline __mmask16 Visible(const BlockState& state, const TileRows& tile,
+                         int64_t i, int64_t key) {
+  const int64_t begin = state.first[i] - tile.first - key;
+  const int64_t end = state.last[i] + 1 - tile.first - key;
+  return static_cast<__mmask16>(Mask(end) & ~Mask(begin));
+}
+
+// Scores to weights; what was summed so far shrinks where the maximum grew.
+// Values' scales join the weights.
+inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
+                    BlockState& state) {
+  const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+  __m512 largest = lowest;
+  for (int64_t key = 0; key < tile.count; key += kLanes) {
+    const __mmask16 visible = Visible(state, tile, i, key);
+    largest = _mm512_max_ps(
+        largest, _mm512_mask_mov_ps(lowest, visible,
+                                    _mm512_load_ps(&state.score[i][key])));
+  }
+  const float tile_maximum = _mm512_reduce_max_ps(largest);
+  const float maximum =
+      tile_maximum > state.maximum[i] ? tile_maximum : state.maximum[i];
+  const __m512 shift =
+      _mm512_set1_ps(maximum == -__builtin_inff() ? 0.0f : maximum);
+  const float shrink = _mm512_cvtss_f32(
+      Exp(_mm512_sub_ps(_mm512_set1_ps(state.maximum[i]), shift)));
+  __m512 total = _mm512_setzero_ps();
+  for (int64_t key = 0; key < tile.count; key += kLanes) {
+    const __mmask16 visible = Visible(state, tile, i, key);
+    __m512 weight =
+        Exp(_mm512_sub_ps(_mm512_load_ps(&state.score[i][key]), shift));
+    weight = _mm512_maskz_mov_ps(visible, weight);
+    total = _mm512_add_ps(total, weight);
+    if (args.pages.format == ValueFormat::kE4m3) {
+      const __m512 scale = RowScales(args.pages.v_scale, tile.row + key);
+      weight = _mm512_maskz_mul_ps(visible, weight, scale);
+    }
+    _mm512_store_ps(&state.score[i][key], weight);
+  }
+  state.total[i] = state.total[i] * shrink + _mm512_reduce_add_ps(total);
+  state.maximum[i] = maximum;
+  if (shrink == 1.0f) return;
+  for (int64_t d = 0; d < args.pages.head_dim; d += kLanes) {
+    _mm512_store_ps(&state.sum[i][d],
+                    _mm512_mul_ps(_mm512_load_ps(&state.sum[i][d]),
+                                  _mm512_set1_ps(shrink)));
+  }
+}
+
+// sum[q] += weight[q][key] * V[key] for the first kQueries queries. In a ragged
+// tile not every query sees every key, and a weight of zero is not enough: what
+// a query does not see may be NaN.
+template <ValueFormat kFormat, int kQueries, bool kRagged>
+inline void AddValues(const KvPagesView& pages, const TileRows& tile,
+                      BlockState& state) {
+  for (int64_t d = 0; d < pages.head_dim; d += kLanes) {
+    const __mmask16 mask = Mask(pages.head_dim - d);
+    __m512 sum[kQueries];
+#pragma GCC unroll 16
+    for (int i = 0; i < kQueries; ++i) {
+      sum[i] = _mm512_load_ps(&state.sum[i][d]);
+    }
+    for (int64_t key = 0; key < tile.count; ++key) {
+      const __m512 value =
+          Load<kFormat>(pages.v, tile.row[key] * pages.head_dim + d, mask);
+#pragma GCC unroll 16
+      for (int i = 0; i < kQueries; ++i) {
+        const __m512 weight = _mm512_set1_ps(state.score[i][key]);
+        if constexpr (kRagged) {
+          const int64_t position = tile.first + key;
+          const bool sees =
+              state.first[i] <= position && position <= state.last[i];
+          sum[i] = _mm512_mask3_fmadd_ps(weight, value, sum[i],
+                                         static_cast<__mmask16>(-int{sees}));
+        } else {
+          sum[i] = _mm512_fmadd_ps(weight, value, sum[i]);
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kQueries; ++i) {
+      _mm512_store_ps(&state.sum[i][d], sum[i]);
+    }
+  }
+}
+
+template <ValueFormat kFormat, int kQueries>
+inline void AttendTile(const AttentionArgs& args, const TileRows& tile,
+                       BlockState& state) {
+  for (int64_t key = 0; key < tile.count; key += kLanes) {
+    Scores<kFormat, kQueries>(args.pages, tile, key, state);
+  }
+  bool ragged = false;
+  for (int64_t i = 0; i < state.num_queries; ++i) {
+    Softmax(args, tile, i, state);
+    ragged |= state.first[i] > tile.first ||
+              state.last[i] < tile.first + tile.count - 1;
+  }
+  if (ragged) {
+    AddValues<kFormat, kQueries, true>(args.pages, tile, state);
+  } else {
+    AddValues<kFormat, kQueries, false>(args.pages, tile, state);
+  }
+}
+
+template <ValueFormat kFormat>
+inline void AttendBlock(const AttentionArgs& args,
+                        const AttentionBlock& block) {
+  BlockState state;
+  LoadQueries(args, block, state);
+  const int64_t count = state.num_queries;
+  int64_t first = state.first[0];
+  int64_t last = state.last[0];
+  for (int64_t i = 1; i < count; ++i) {
+    if (state.first[i] < first) first = state.first[i];
+    if (state.last[i] > last) last = state.last[i];
+  }
+  TileRows tile;
+  for (; first <= last; first += kTileKeys) {
+    FindRows(args, block, first, last + 1, tile);
+    if (count == 1) {
+      AttendTile<kFormat, 1>(args, tile, state);
+    } else if (count <= 4) {
+      AttendTile<kFormat, 4>(args, tile, state);
+    } else if (count <= 8) {
+      AttendTile<kFormat, 8>(args, tile, state);
+    } else {
+      AttendTile<kFormat, 16>(args, tile, state);
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const __m512 total = _mm512_set1_ps(state.total[i]);
+    for (int64_t d = 0; d < args.pages.head_dim; d += kLanes) {
+      _mm512_mask_storeu_ps(
+          args.y + state.at[i] + d, Mask(args.pages.head_dim - d),
+          _mm512_div_ps(_mm512_load_ps(&state.sum[i][d]), total));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace zqfp::kernels::avx512
+
+#endif  // ZQFP_KERNELS_CPU_AVX512_ATTENTION_TILE_H_
