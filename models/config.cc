@@ -65,6 +65,7 @@ constexpr Defaults kDefaults[] = {
      kNoId, kNoId},
 };
 
+// Names what was found and everything that would have worked.
 absl::Status Unsupported(const std::string& where, const char* key,
                          const std::string& found) {
   std::string supported;
@@ -91,6 +92,7 @@ absl::StatusOr<const Defaults*> FindArchitecture(const JsonReader& reader) {
       return reader.Wrong("architectures", "a list of one class name");
     }
   }
+  // The class name decides; model_type stands in where there is none.
   for (const Defaults& row : kDefaults) {
     const bool is_class =
         class_name != nullptr && *class_name == row.class_name;
@@ -113,8 +115,10 @@ absl::StatusOr<const Defaults*> FindArchitecture(const JsonReader& reader) {
   return Unsupported(reader.where(), "model_type", model_type);
 }
 
+// Query heads, key/value heads and the size of one.
 absl::Status ReadHeads(const JsonReader& reader, const Defaults& defaults,
                        Config& config) {
+  // null means one per query head, an absent key the class's default.
   config.num_kv_heads = reader.IsNull("num_key_value_heads")
                             ? kAsQueryHeads
                             : defaults.num_kv_heads;
@@ -149,6 +153,7 @@ absl::Status ReadHeads(const JsonReader& reader, const Defaults& defaults,
   return absl::OkStatus();
 }
 
+// What every tensor's shape follows from.
 absl::Status ReadShape(const JsonReader& reader, const Defaults& defaults,
                        Config& config) {
   ZQFP_RETURN_IF_ERROR(
@@ -243,6 +248,7 @@ absl::Status ReadLayerTypes(const JsonReader& reader, Config& config) {
   return absl::OkStatus();
 }
 
+// Sliding window attention, before layer_types has its say.
 absl::Status ReadWindow(const JsonReader& reader, const Defaults& defaults,
                         Config& config) {
   // Llama has no window whatever the file says, as in Hugging Face's class.
@@ -297,6 +303,7 @@ void AddIds(const std::vector<int32_t>& ids, std::vector<int32_t>& all) {
   }
 }
 
+// Where a generation begins and ends, as far as config.json knows.
 absl::Status ReadTokenIds(const JsonReader& reader, const Defaults& defaults,
                           Config& config) {
   const bool fits = config.vocab_size > defaults.eos_id;

@@ -54,6 +54,7 @@ class StrictBuilder : public nlohmann::json_sax<json> {
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
 
+  // The library would let the last of two equal keys win.
   bool key(string_t& value) override {
     auto* members = open_.back()->get_ptr<json::object_t*>();
     const auto [place, is_new] = members->emplace(value, nullptr);
@@ -75,6 +76,8 @@ class StrictBuilder : public nlohmann::json_sax<json> {
   }
 
  private:
+  // Puts the value where the parser stands; pointers to open containers stay
+  // valid, because nothing is added to a container while a child is open.
   json* Add(json value) {
     if (open_.empty()) {
       root_ = std::move(value);
@@ -112,6 +115,7 @@ class StrictBuilder : public nlohmann::json_sax<json> {
   std::string problem_;
 };
 
+// Shortest form, for the range in a message.
 std::string Show(double value) { return fmt::format("{:g}", value); }
 
 }  // namespace
@@ -135,6 +139,7 @@ absl::StatusOr<int64_t> ToInt(const json& value, IntRange range,
                               const std::string& what) {
   constexpr auto kLargest =
       static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  // A number beyond 64 bits was parsed as a float, which is no integer here.
   const bool fits = value.is_number_integer() &&
                     !(value.is_number_unsigned() &&
                       *value.get_ptr<const uint64_t*>() > kLargest);

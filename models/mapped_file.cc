@@ -30,6 +30,7 @@ absl::Status SystemError(const std::string& path, const char* action) {
   return absl::UnavailableError(message);
 }
 
+// An error after the file was opened.
 absl::StatusOr<MappedFile> Fail(int descriptor, absl::Status status) {
   close(descriptor);
   return status;
@@ -57,6 +58,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
                 MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED) return Fail(descriptor, SystemError(path, "map"));
   }
+  // The mapping keeps the file alive, also when it is unlinked or replaced.
   close(descriptor);
   return MappedFile(static_cast<const uint8_t*>(data), status.st_size);
 }
@@ -89,6 +91,7 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path,
 }
 
 void DropPages(const void* data, int64_t num_bytes) {
+  // Whole pages only: a neighbour's bytes on the same page may be in use.
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(data);
   const uintptr_t first = (begin + page - 1) / page * page;

@@ -52,6 +52,7 @@ absl::Status ExpectName(const JsonReader& reader, const char* key,
   return reader.Wrong(key, fmt::format("\"{}\"", wanted));
 }
 
+// Whose file it is, and whether this program is new enough for it.
 absl::Status CheckMethod(const JsonReader& reader) {
   std::string method;
   ZQFP_RETURN_IF_ERROR(reader.Require("quant_method", &method));
@@ -94,6 +95,7 @@ absl::Status ReadWeights(const JsonReader& reader, QuantizationConfig& out) {
       reader, {"format", "group_size", "scale_constraint", "scale_rounding"});
 }
 
+// One kind is known, so there is nothing to keep.
 absl::Status CheckActivations(const JsonReader& reader) {
   bool is_dynamic = false;
   ZQFP_RETURN_IF_ERROR(ExpectName(reader, "format", "e4m3"));

@@ -30,6 +30,7 @@ absl::Status NotSupported(const JsonReader& reader, const char* key,
                   key, found, supported));
 }
 
+// "rope_type", or "type" as older files have it.
 absl::StatusOr<RopeScaling> ReadKind(const JsonReader& rope) {
   std::string kind = "default";
   ZQFP_RETURN_IF_ERROR(rope.Read("type", &kind));
@@ -52,6 +53,7 @@ absl::Status CheckWholeRotation(const JsonReader& reader) {
                       fmt::format("{:g}", share), "is 1");
 }
 
+// attention_factor stays 0 where the file leaves it to the factor.
 absl::Status ReadYarn(const JsonReader& rope, RopeConfig& out) {
   ZQFP_RETURN_IF_ERROR(
       rope.Read("attention_factor", kPositive, &out.attention_factor));
@@ -68,6 +70,7 @@ absl::Status ReadYarn(const JsonReader& rope, RopeConfig& out) {
   return absl::OkStatus();
 }
 
+// Both factors are required, as in transformers, and span a band.
 absl::Status ReadLlama3(const JsonReader& rope, RopeConfig& out) {
   for (const char* key : {"low_freq_factor", "high_freq_factor"}) {
     if (!rope.Has(key)) return rope.Wrong(key, "a number");

@@ -1,4 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+// What a file has to keep to, in the order in which it is checked:
+//   1. 8 bytes of header length, at most 100 MB and at most the file;
+//   2. the header is one JSON object, starting with its brace, UTF-8, without
+//      duplicate keys and without deep nesting;
+//   3. each tensor has a known dtype, dimensions of at least 1 whose product
+//      does not overflow, and exactly as many bytes as those say;
+//   4. sorted by offset, the tensors follow each other without hole or overlap
+//      from the first to the last byte of the data (so that nothing can hide
+//      in a file), each aligned to its dtype (so that it can be read in place);
+//   5. an index names plain files of its own directory, and index and shards
+//      agree on every tensor in both directions.
 #include "models/safetensors.h"
 
 #include <fmt/format.h>
@@ -26,6 +37,7 @@ constexpr int64_t kLengthBytes = 8;
 constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 
+// In the order of the enum.
 struct DTypeRow {
   DType dtype;
   const char* name;
@@ -73,6 +85,7 @@ absl::StatusOr<int64_t> ParseShape(const JsonReader& entry, Tensor& tensor) {
     ZQFP_ASSIGN_OR_RETURN(
         const int64_t size,
         ToInt(dim, {1, kLargest}, entry.where() + ": a dimension of shape"));
+    // Divides before it multiplies: the product itself may not exist.
     if (size > kLargest / num_bytes) {
       return entry.Wrong("shape", "a size that fits in 63 bits");
     }
@@ -109,6 +122,7 @@ absl::StatusOr<Tensor> ParseEntry(const std::string& name, const json& value,
   if (offsets == nullptr || !offsets->is_array() || offsets->size() != 2) {
     return entry.Wrong("data_offsets", "[begin, end]");
   }
+  // Both ends are compared with the bytes that are really there.
   const auto size = static_cast<int64_t>(data.size());
   const std::string what = where + ": data_offsets";
   ZQFP_ASSIGN_OR_RETURN(const int64_t begin,
@@ -124,6 +138,7 @@ absl::StatusOr<Tensor> ParseEntry(const std::string& name, const json& value,
   return tensor;
 }
 
+// Free text of whoever wrote the file; nothing here reads it.
 absl::Status CheckMetadata(const json& value, const std::string& file) {
   bool sound = value.is_object();
   if (sound) {
@@ -175,6 +190,7 @@ absl::StatusOr<absl::Span<const uint8_t>> FindHeader(
     return Bad(fmt::format("{}: want a safetensors file, found {} bytes", name,
                            file_bytes));
   }
+  // Little-endian on every machine; unsigned, so that no length is negative.
   uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = length << 8 | file[i];
   if (length > kMaxHeaderBytes) {
@@ -269,6 +285,7 @@ bool IsPlainName(const std::string& name) {
 
 using WeightMap = std::map<std::string, std::string>;  // tensor -> shard
 
+// weight_map of the index; "metadata" beside it is not needed.
 absl::StatusOr<WeightMap> ReadIndex(const std::string& path) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text,
                         ReadSmallFile(path, kMaxIndexBytes));
@@ -364,6 +381,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& directory) {
   }
   ZQFP_ASSIGN_OR_RETURN(const WeightMap weight_map,
                         ReadIndex((base / kIndexFile).string()));
+  // Each shard once, whatever the number of its tensors.
   std::set<std::string> shards;
   for (const auto& [name, shard] : weight_map) shards.insert(shard);
   Checkpoint checkpoint;

@@ -29,6 +29,7 @@ struct Place {
   int64_t end = 0;
 };
 
+// Bytes of one tensor, checked as the reader will check them.
 absl::StatusOr<int64_t> PlanBytes(const TensorPlan& tensor) {
   int64_t num_bytes = ByteSize(tensor.dtype);
   for (const int64_t dim : tensor.shape) {
@@ -90,6 +91,7 @@ std::string MakeHeader(const std::vector<TensorPlan>& plan,
 
 }  // namespace
 
+// Owns the unfinished file: what the destructor still finds is removed.
 struct SafetensorsWriter::State {
   std::string path;
   std::string partial_path;
@@ -116,6 +118,7 @@ struct SafetensorsWriter::State {
   }
 
   absl::Status WriteAt(const uint8_t* data, int64_t count, int64_t position) {
+    // A short write is no error yet; the next one tells why.
     while (count > 0) {
       const ssize_t done =
           pwrite(descriptor, data, static_cast<size_t>(count), position);
@@ -160,6 +163,7 @@ absl::Status SafetensorsWriter::Append(absl::Span<const uint8_t> bytes) {
   State& state = *state_;
   auto rest = static_cast<int64_t>(bytes.size());
   const uint8_t* data = bytes.data();
+  // Offsets in the file jump from tensor to tensor; the plan's order does not.
   while (rest > 0) {
     if (state.tensor_index == state.plan.size()) {
       return absl::FailedPreconditionError(fmt::format(
@@ -187,6 +191,7 @@ absl::Status SafetensorsWriter::Finish() {
     return absl::FailedPreconditionError(fmt::format(
         "{}: {} lacks bytes", state.path, state.plan[state.tensor_index].name));
   }
+  // Some file systems report a full disk only here.
   if (fsync(state.descriptor) != 0) return state.SystemError("sync");
   const int descriptor = std::exchange(state.descriptor, -1);
   if (close(descriptor) != 0) return state.SystemError("close");

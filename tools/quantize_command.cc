@@ -70,6 +70,7 @@ absl::StatusOr<Enum> Choice(const char* flag, const std::string& found,
       fmt::format("--{}: want one of {}, found '{}'", flag, wanted, found));
 }
 
+// Usage errors are found before any file is opened.
 absl::StatusOr<QuantizeOptions> OptionsFromFlags() {
   QuantizeOptions options;
   options.input = absl::GetFlag(FLAGS_input);
@@ -124,6 +125,7 @@ Summary Summarize(const QuantizeReport& report) {
   return summary;
 }
 
+// A few lines for people, on stdout.
 void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
                double seconds) {
   const Summary summary = Summarize(report);
@@ -151,6 +153,7 @@ void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
   fmt::print("\n");
 }
 
+// Every tensor, for scripts.
 void PrintJson(const QuantizeReport& report, double seconds) {
   nlohmann::ordered_json json = {{"bytes_before", report.bytes_before},
                                  {"bytes_after", report.bytes_after},

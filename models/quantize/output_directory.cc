@@ -43,12 +43,15 @@ fs::path Canonical(const std::string& path) {
   return resolved;
 }
 
+// Also true where both are the same.
 bool IsInside(const fs::path& inner, const fs::path& outer) {
   const auto place =
       std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
   return place.first == outer.end();
 }
 
+// A list of what travels, not of what stays: weights in other formats, code
+// and pictures of a model card are not carried along.
 bool IsCompanion(const fs::path& path) {
   const std::string name = path.filename().string();
   const auto begins = [&](const char* text) {
@@ -132,6 +135,7 @@ absl::Status OutputDirectory::WriteText(const std::string& name,
   const std::string path = PathOf(name);
   FILE* file = fopen(path.c_str(), "wbe");
   if (file == nullptr) return LastError(path, "create");
+  // Each step may be the one that notices a full disk.
   const bool is_written =
       fwrite(text.data(), 1, text.size(), file) == text.size() &&
       fflush(file) == 0 && fsync(fileno(file)) == 0;
@@ -152,6 +156,7 @@ absl::Status OutputDirectory::CopyCompanions(const std::string& input) {
     const std::string target = PathOf(entry->path().filename().string());
     fs::copy_file(entry->path(), target, error);
     if (error) return FileError(target, "copy", error);
+    // The copy of a read-only file can be replaced and removed.
     fs::permissions(target, fs::perms::owner_write, fs::perm_options::add,
                     ignored);
   }

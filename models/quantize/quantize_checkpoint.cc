@@ -112,6 +112,7 @@ void JobRunner::LoadFloats(const Tensor& rows) {
                        });
 }
 
+// Only f32 comes here; a weight beyond bf16's range would become an infinity.
 absl::Status JobRunner::EncodeBf16(const Tensor& rows,
                                    SafetensorsWriter& writer) {
   LoadFloats(rows);
@@ -161,6 +162,7 @@ absl::Status JobRunner::Encode(const QuantizeJob& job, const Tensor& rows,
   return writer.Append(Bytes(e2m1_.packed));
 }
 
+// Block by block, then the scales, in the order of the job's outputs.
 absl::Status JobRunner::Run(const QuantizeJob& job, SafetensorsWriter& writer,
                             QuantizeReport& report) {
   const Tensor& source = *job.source;
@@ -176,6 +178,7 @@ absl::Status JobRunner::Run(const QuantizeJob& job, SafetensorsWriter& writer,
       return CheckFinite(source, pool_);
     }
     ZQFP_RETURN_IF_ERROR(Encode(job, rows, writer, rounding, scales));
+    // Resident memory stays at some blocks, whatever the model's size.
     DropPages(rows.data, rows.num_bytes);
     ZQFP_RETURN_IF_ERROR(Report(job.name, rows.num_bytes));
   }
@@ -188,6 +191,7 @@ absl::Status JobRunner::Run(const QuantizeJob& job, SafetensorsWriter& writer,
   return absl::OkStatus();
 }
 
+// As Hugging Face names them.
 std::string ShardName(size_t index, size_t count) {
   if (count == 1) return "model.safetensors";
   return fmt::format("model-{:05}-of-{:05}.safetensors", index + 1, count);
@@ -225,6 +229,7 @@ absl::StatusOr<std::string> MakeConfigText(const QuantizeOptions& options) {
          "\n";
 }
 
+// Where each tensor lies, for models of more than one file.
 std::string MakeIndexText(const std::vector<std::vector<QuantizeJob>>& shards,
                           int64_t total_bytes) {
   nlohmann::json weight_map = nlohmann::json::object();
@@ -284,6 +289,7 @@ absl::StatusOr<QuantizeReport> QuantizeCheckpoint(
   }
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         Checkpoint::Open(options.input));
+  // Everything that can be refused is refused before the first byte is written.
   ZQFP_ASSIGN_OR_RETURN(
       std::vector<QuantizeJob> jobs,
       PlanQuantization(checkpoint, config, options.scales, options.lm_head));

@@ -89,6 +89,7 @@ absl::Status Planner::Add(const std::string& name,
         "{}: {}: want F32 or BF16 or F16 [{}], file has {}", source->file,
         source_name, fmt::join(shape, ", "), Describe(*source)));
   }
+  // 16 bits stay what they are: f16 has mantissa bits that bf16 lacks.
   if (treatment == Treatment::kToBf16 && source->dtype != DType::kF32) {
     treatment = Treatment::kCopy;
   }
@@ -104,6 +105,7 @@ absl::Status Planner::Add(const std::string& name,
   return absl::OkStatus();
 }
 
+// Norms and biases are copied, the linears quantized.
 absl::Status Planner::AddLayer(int64_t index) {
   const TensorTable& table = TensorsOf(config_.architecture);
   for (const NormRule& rule : table.norms) {
@@ -151,6 +153,7 @@ absl::Status Planner::AddHead(HeadFormat format) {
   return Add(name, source, {config_.vocab_size, config_.model_dim}, treatment);
 }
 
+// A tensor that nothing would read means that the config is not the model's.
 absl::Status Planner::CheckNothingLeft() const {
   const TensorTable& table = TensorsOf(config_.architecture);
   for (const auto& [name, tensor] : checkpoint_.tensors()) {

@@ -163,6 +163,7 @@ RoundingReport QuantizeToE4m3(absl::Span<const float> weights, int64_t k,
       for (int64_t i = 0; i < k; ++i) {
         largest = std::max(largest, std::fabs(values[i]));
       }
+      // The largest weight lands on 448 and none clips.
       float scale = largest / kernels::kE4m3Max;
       if (scale < 0x1p-120f) scale = 1.0f;  // a row of zeros
       out->row_scale[static_cast<size_t>(row)] = scale;

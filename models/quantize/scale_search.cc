@@ -89,6 +89,7 @@ ScaleSearch::ScaleSearch(const ScaleOptions& options, int64_t k)
   }
 }
 
+// Signs do not matter to a scale, and zeros at the end add no error.
 void ScaleSearch::LoadMagnitudes(const float* row) {
   for (int64_t group = 0; group < num_groups_; ++group) {
     const int64_t begin = group * options_.group_size;
@@ -143,6 +144,7 @@ double ScaleSearch::TrySixteenth(int sixteenth, bool keep) {
   return total;
 }
 
+// m1 has one mantissa, 1; m2 chooses among sixteen.
 void ScaleSearch::SearchExponents() {
   int best_sixteenth = 0;
   if (options_.constraint == ScaleConstraint::kM2) {
