@@ -23,6 +23,8 @@ inline constexpr int kMaxValueDepth = 100;  // lists in dicts in lists ...
 inline constexpr int64_t kMaxSteps = 4'000'000;
 inline constexpr int64_t kMaxValueBytes = int64_t{256} << 20;  // ever made
 inline constexpr int64_t kMaxOutputBytes = 16 << 20;
+// Of one string: what some functions build beside it is at most 8 times that.
+inline constexpr int64_t kMaxTextBytes = kMaxOutputBytes;
 inline constexpr int64_t kMaxRange = 100'000;
 // Bytes that a search, comparison or copy handles for the price of one step.
 inline constexpr int64_t kBytesPerStep = 256;
@@ -67,6 +69,15 @@ class Budget {
     }
     if (status_.ok()) bytes_ += num_bytes;
     return status_.ok();
+  }
+
+  // Ask before making one string of this size.
+  bool TextBytes(int64_t num_bytes) {
+    if (num_bytes > kMaxTextBytes && status_.ok()) {
+      status_ = absl::ResourceExhaustedError(fmt::format(
+          "a string needs more than {} MiB of memory", kMaxTextBytes >> 20));
+    }
+    return Bytes(num_bytes);
   }
 
   bool TooDeep() {

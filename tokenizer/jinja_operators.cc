@@ -132,7 +132,9 @@ absl::StatusOr<Value> Repeat(Budget& budget, const Value& value,
       __builtin_mul_overflow(num_bytes, unit, &num_bytes)) {
     num_bytes = -1;  // refused
   }
-  if (!budget.Bytes(num_bytes) || !budget.Step(size == 0 ? 0 : count / 16)) {
+  const bool fits =
+      is_string ? budget.TextBytes(num_bytes) : budget.Bytes(num_bytes);
+  if (!fits || !budget.Step(size == 0 ? 0 : count / 16)) {
     return budget.status();
   }
   if (size == 0) count = 0;

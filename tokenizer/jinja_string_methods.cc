@@ -187,8 +187,7 @@ Result ReplaceMethod(Budget& budget, const std::string& self,
   const int64_t hits =
       from.empty() ? NumCodePoints(self) + 1
                    : static_cast<int64_t>(FindAll(self, from, limit).size());
-  if (!budget.Bytes(static_cast<int64_t>(self.size()) +
-                    hits * static_cast<int64_t>(to.size()))) {
+  if (!budget.TextBytes(hits * static_cast<int64_t>(to.size()))) {
     return budget.status();
   }
   return MakeString(budget, Replace(self, from, to, limit));

@@ -84,7 +84,8 @@ Value Float(double number) {
 }
 
 Value MakeString(Budget& budget, std::string text) {
-  if (!budget.Bytes(kObjectBytes + static_cast<int64_t>(text.size()))) {
+  if (!budget.TextBytes(static_cast<int64_t>(text.size())) ||
+      !budget.Bytes(kObjectBytes)) {
     text.clear();
   }
   return TextValue(Kind::kString, std::move(text));
