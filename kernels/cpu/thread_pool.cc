@@ -194,9 +194,10 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
 
 ThreadPool::~ThreadPool() {
   state_->stop.store(true);
-  // A value no worker waits for wakes it; "taken" is not acted upon.
+  // A ticket of a loop that never was: no worker can be waiting for just this
+  // value to go away, and "taken" is not acted upon.
   for (State::Ticket& ticket : state_->tickets) {
-    ticket.value.store(state_->loop + State::kTaken);
+    ticket.value.store(state_->loop + State::kStates + State::kTaken);
     ticket.value.notify_one();
   }
   for (std::thread& worker : state_->workers) worker.join();
