@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of every backend against the textbook formula in f64: all scores
+// first, then the softmax, then the weighted values.
+#include <fmt/format.h>
+
+#include "tests/kernels/kv_batch.h"
+
+namespace zqfp::kernels {
+namespace {
+
+// Prefill from nothing, decode, a chunk in the middle, no rows, one token.
+const std::vector<Sequence> kMixed = {{7, 7}, {1, 40}, {5, 23},
+                                      {0, 9}, {1, 1},  {1, 17}};
+
+struct AttentionCase {
+  KvShape shape;
+  int64_t group = 1;  // query heads per KV head
+  int64_t window = 0;
+  float scale = 0.25f;
+};
+
+class AttentionTest : public OpTest {
+ protected:
+  void Run(KvBatch& cache, const AttentionCase& c, const GuardedArray<float>& q,
+           GuardedArray<float>& y) {
+    const int64_t num_heads = c.shape.num_kv_heads * c.group;
+    ops().attention({.batch = cache.batch(),
+                     .num_heads = num_heads,
+                     .scale = c.scale,
+                     .window = c.window,
+                     .q = q.data(),
+                     .pages = cache.pages(),
+                     .y = y.data()},
+                    MakeExec({.num_tokens = cache.num_tokens(),
+                              .num_heads = num_heads,
+                              .head_dim = c.shape.head_dim}));
+  }
+
+  // One query row against positions [first, last]; appends head_dim outputs.
+  static void Attend(const KvBatch& cache, const AttentionCase& c,
+                     const float* q, int64_t s, int64_t kv_head, int64_t first,
+                     int64_t last, std::vector<Expected>& wanted) {
+    const int64_t dim = c.shape.head_dim;
+    std::vector<double> weights;
+    double largest = -1e300, score_magnitude = 0, total = 0;
+    for (int64_t p = first; p <= last; ++p) {
+      double score = 0, magnitude = 0;
+      for (int64_t i = 0; i < dim; ++i) {
+        const double product = q[i] * cache.Key(cache.Row(s, p, kv_head), i);
+        score += c.scale * product;
+        magnitude += c.scale * std::fabs(product);
+      }
+      weights.push_back(score);
+      largest = std::max(largest, score);
+      score_magnitude = std::max(score_magnitude, magnitude);
+    }
+    for (double& weight : weights) total += weight = std::exp(weight - largest);
+    const double bound = ErrorBound(Op::kAttention,
+                                    {.kv = c.shape.format,
+                                     .context = last - first + 1,
+                                     .score_magnitude = score_magnitude},
+                                    dim);
+    for (int64_t i = 0; i < dim; ++i) {
+      Expected y = {0, 0};
+      for (int64_t p = first; p <= last; ++p) {
+        const double term = weights[p - first] / total *
+                            cache.Value(cache.Row(s, p, kv_head), i);
+        y.value += term;
+        y.tolerance += bound * std::fabs(term);
+      }
+      wanted.push_back(y);
+    }
+  }
+
+  static std::vector<Expected> Exact(const KvBatch& cache,
+                                     const AttentionCase& c,
+                                     const GuardedArray<float>& q) {
+    std::vector<Expected> wanted;
+    int64_t row = 0;
+    for (size_t s = 0; s < cache.sequences().size(); ++s) {
+      const auto [rows, context_len] = cache.sequences()[s];
+      for (int64_t p = context_len - rows; p < context_len; ++p) {
+        for (int64_t h = 0; h < c.shape.num_kv_heads * c.group; ++h, ++row) {
+          const int64_t first =
+              c.window == 0 ? 0 : std::max<int64_t>(0, p - c.window + 1);
+          Attend(cache, c, q.data() + row * c.shape.head_dim,
+                 static_cast<int64_t>(s), h / c.group, first, p, wanted);
+        }
+      }
+    }
+    return wanted;
+  }
+
+  void Check(const std::vector<Sequence>& sequences, const AttentionCase& c,
+             float q_spread = 1) {
+    std::mt19937 random(13);
+    KvBatch cache(random, sequences, c.shape);
+    cache.FillAll(random);
+    const int64_t size =
+        cache.num_tokens() * c.shape.num_kv_heads * c.group * c.shape.head_dim;
+    const GuardedArray<float> q = RandomFloats(random, size, q_spread);
+    GuardedArray<float> y = Unwritten(size);
+    Run(cache, c, q, y);
+    ExpectClose(y, Exact(cache, c, q),
+                fmt::format("{} kv_heads={} group={} dim={} page={} window={}",
+                            Name(c.shape.format), c.shape.num_kv_heads, c.group,
+                            c.shape.head_dim, c.shape.page_size, c.window));
+  }
+};
+
+TEST_P(AttentionTest, EveryHeadDimAndFormat) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {1, 8, 16, 20, 32, 64, 80, 96, 128, 256}) {
+      Check(kMixed, {.shape = {format, 2, 8, head_dim}, .group = 2});
+    }
+  }
+}
+
+TEST_P(AttentionTest, EveryGroup) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t group : {1, 2, 3, 4, 7, 8}) {
+      for (const int64_t num_kv_heads : {1, 3}) {
+        Check(kMixed,
+              {.shape = {format, num_kv_heads, 16, 16}, .group = group});
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, EveryWindowAndPageSize) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t page_size : {1, 3, 16, 64}) {
+      for (const int64_t window : {0, 1, 2, 5, 8, 16, 17, 100}) {
+        Check(kMixed, {.shape = {format, 1, page_size, 16},
+                       .group = 2,
+                       .window = window});
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, LongContexts) {
+  for (const ValueFormat format : kKvFormats) {
+    Check({{1, 700}, {33, 150}, {2, 257}},
+          {.shape = {format, 2, 16, 64}, .group = 4});
+    Check({{40, 300}},
+          {.shape = {format, 1, 32, 80}, .group = 1, .window = 100});
+  }
+}
+
+// Scores of several hundred: the softmax must subtract its maximum, whenever
+// in the row that comes.
+TEST_P(AttentionTest, LargeScores) {
+  for (const ValueFormat format : kKvFormats) {
+    Check(kMixed, {.shape = {format, 1, 8, 64}, .group = 2, .scale = 1.0f}, 30);
+  }
+}
+
+TEST_P(AttentionTest, NothingToAttend) {
+  Check({}, {.shape = {ValueFormat::kBf16, 1, 8, 16}});
+  Check({{0, 5}}, {.shape = {ValueFormat::kE4m3, 1, 8, 16}});
+}
+
+// A NaN or infinity in a query poisons that head and no other.
+TEST_P(AttentionTest, NanStaysInItsHead) {
+  for (const ValueFormat format : kKvFormats) {
+    const AttentionCase c = {.shape = {format, 2, 8, 16}, .group = 2};
+    std::mt19937 random(17);
+    KvBatch cache(random, kMixed, c.shape);
+    cache.FillAll(random);
+    GuardedArray<float> q = RandomFloats(random, cache.num_tokens() * 4 * 16);
+    q[9 * 16 + 5] = kNan;  // token 2, head 1
+    GuardedArray<float> y = Unwritten(q.size());
+    Run(cache, c, q, y);
+    for (int64_t i = 0; i < y.size(); ++i) {
+      EXPECT_EQ(std::isnan(y[i]), i / 16 == 9) << Name(format) << " " << i;
+    }
+  }
+}
+
+// A NaN key or value poisons its own sequence's later tokens, no other's.
+TEST_P(AttentionTest, NanStaysInItsSequence) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const bool in_key : {true, false}) {
+      const AttentionCase c = {.shape = {format, 1, 4, 16}};
+      std::mt19937 random(19);
+      KvBatch cache(random, {{4, 10}, {2, 12}, {1, 6}}, c.shape);
+      cache.FillAll(random);
+      std::vector<float> good(16, 0.5f), bad(16, 0.5f);
+      bad[3] = kNan;
+      // Position 8 of sequence 0, whose rows are positions 6..9.
+      cache.Write(cache.Row(0, 8, 0), in_key ? bad.data() : good.data(),
+                  in_key ? good.data() : bad.data());
+      const GuardedArray<float> q = RandomFloats(random, 7 * 16);
+      GuardedArray<float> y = Unwritten(q.size());
+      Run(cache, c, q, y);
+      for (int64_t i = 0; i < y.size(); ++i) {
+        const int64_t row = i / 16;
+        const bool sees = row == 2 || row == 3;
+        // A bf16 or f32 value is NaN in one dimension only.
+        const bool whole_row = in_key || format == ValueFormat::kE4m3;
+        EXPECT_EQ(std::isnan(y[i]), sees && (whole_row || i % 16 == 3))
+            << Name(format) << " row " << row << " dim " << i % 16;
+      }
+    }
+  }
+}
+
+ZQFP_FOR_ALL_MACHINES(AttentionTest);
+
+}  // namespace
+}  // namespace zqfp::kernels

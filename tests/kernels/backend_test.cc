@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/backend.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
+
+#include "kernels/reference/reference.h"
+#if defined(__x86_64__)
+#include "kernels/cpu/tables.h"
+#endif
+
+namespace zqfp::kernels {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+// Sets ZQFP_BACKEND for the life of one test and puts back what was there.
+class Override {
+ public:
+  explicit Override(const char* value) {
+    const char* before = getenv("ZQFP_BACKEND");
+    if (before != nullptr) before_ = before;
+    was_set_ = before != nullptr;
+    if (value != nullptr) {
+      setenv("ZQFP_BACKEND", value, 1);
+    } else {
+      unsetenv("ZQFP_BACKEND");
+    }
+  }
+  ~Override() {
+    if (was_set_) {
+      setenv("ZQFP_BACKEND", before_.c_str(), 1);
+    } else {
+      unsetenv("ZQFP_BACKEND");
+    }
+  }
+
+ private:
+  bool was_set_ = false;
+  std::string before_;
+};
+
+TEST(BackendTest, TheReferenceIsAlwaysBuiltAndLast) {
+  EXPECT_EQ(BuiltBackends().back(), "reference");
+  EXPECT_EQ(RunnableBackends().back(), "reference");
+}
+
+#if defined(__x86_64__)
+TEST(BackendTest, TheListIsOrderedBestFirst) {
+  EXPECT_THAT(BuiltBackends(), ::testing::ElementsAre("avx512bf16", "avx512",
+                                                      "avx2", "reference"));
+}
+
+// A second opinion about this machine: what the operating system says.
+TEST(BackendTest, RunnableIsWhatTheProcessorHas) {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(cpuinfo, line) && !line.starts_with("flags")) {
+  }
+  if (line.empty()) GTEST_SKIP() << "not run: /proc/cpuinfo lists no flags";
+  std::istringstream words(line);
+  const std::set<std::string> flags{std::istream_iterator<std::string>(words),
+                                    {}};
+  const auto all = [&](std::initializer_list<const char*> needed) {
+    return std::all_of(needed.begin(), needed.end(),
+                       [&](const char* flag) { return flags.contains(flag); });
+  };
+  std::vector<std::string> expected;
+  const bool avx2 = all({"avx2", "fma", "f16c"});
+  const bool avx512 =
+      avx2 && all({"avx512f", "avx512bw", "avx512vl", "avx512dq"});
+  if (avx512 && all({"avx512_bf16"})) expected.push_back("avx512bf16");
+  if (avx512) expected.push_back("avx512");
+  if (avx2) expected.push_back("avx2");
+  expected.push_back("reference");
+  EXPECT_EQ(RunnableBackends(), expected);
+}
+#endif
+
+TEST(BackendTest, EveryRunnableBackendIsComplete) {
+  for (const std::string& name : RunnableBackends()) {
+    const auto backend = MakeBackend(name);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    EXPECT_EQ(backend->name, name);
+    EXPECT_EQ(std::string(backend->ops.name), name);
+    const OpTable& ops = backend->ops;
+    EXPECT_TRUE(ops.embed && ops.rms_norm && ops.quantize_tokens &&
+                ops.matmul && ops.matmul_a8 && ops.rope && ops.store_kv &&
+                ops.attention && ops.swiglu)
+        << name;
+    std::set<std::string> named;
+    for (const OpSource& source : backend->sources) {
+      EXPECT_TRUE(named.insert(source.op).second) << source.op << " twice";
+      EXPECT_THAT(BuiltBackends(), Contains(source.table));
+    }
+    EXPECT_EQ(named.size(), 9u) << name;
+  }
+}
+
+TEST(BackendTest, TheReferenceBackendIsNothingButTheReference) {
+  const auto backend = MakeBackend("reference");
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  for (const OpSource& source : backend->sources) {
+    EXPECT_EQ(source.table, "reference") << source.op;
+  }
+  EXPECT_EQ(backend->ops.matmul_a8, kReferenceTable.matmul_a8);
+  EXPECT_EQ(backend->ops.attention, kReferenceTable.attention);
+  EXPECT_EQ(backend->WorkspaceBytes({.num_tokens = 512, .k = 4096, .n = 4096}),
+            0);
+}
+
+// Tables never take from those above them.
+TEST(BackendTest, AnEmptySlotFallsDownNotUp) {
+  const std::vector<std::string> order = BuiltBackends();
+  const auto rank = [&](const std::string& name) {
+    return std::find(order.begin(), order.end(), name) - order.begin();
+  };
+  for (const std::string& name : RunnableBackends()) {
+    const auto backend = MakeBackend(name);
+    ASSERT_TRUE(backend.ok());
+    for (const OpSource& source : backend->sources) {
+      EXPECT_GE(rank(source.table), rank(name)) << name << " " << source.op;
+    }
+  }
+}
+
+#if defined(__x86_64__)
+// The matrix tells the truth about matmul_a8, the op that matters most.
+TEST(BackendTest, SourcesNameTheTableThatServes) {
+  for (const std::string& name : RunnableBackends()) {
+    const auto backend = MakeBackend(name);
+    ASSERT_TRUE(backend.ok());
+    for (const OpSource& source : backend->sources) {
+      if (source.op != "matmul_a8") continue;
+      for (const OpTable* table :
+           {&kAvx512Bf16Table, &kAvx512Table, &kAvx2Table, &kReferenceTable}) {
+        if (source.table != table->name) continue;
+        EXPECT_EQ(backend->ops.matmul_a8, table->matmul_a8) << name;
+      }
+    }
+  }
+}
+#endif
+
+TEST(BackendTest, UnknownNamesAreErrorsThatListTheKnown) {
+  for (const std::string name :
+       {"avx", "AVX2", "", " reference", "sse2", "neon"}) {
+    const auto backend = MakeBackend(name);
+    EXPECT_EQ(backend.status().code(), absl::StatusCode::kNotFound) << name;
+    EXPECT_THAT(std::string(backend.status().message()),
+                HasSubstr("reference"));
+    EXPECT_THAT(std::string(backend.status().message()),
+                HasSubstr("'" + name + "'"));
+  }
+}
+
+TEST(BackendTest, CudaIsNotInThisBuild) {
+  const auto backend = MakeBackend("cuda");
+  EXPECT_EQ(backend.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(backend.status().message()), HasSubstr("no CUDA"));
+}
+
+// Only machines without some instruction set can show this.
+TEST(BackendTest, AMissingInstructionSetIsAnError) {
+  const std::vector<std::string> runnable = RunnableBackends();
+  int num_missing = 0;
+  for (const std::string& name : BuiltBackends()) {
+    if (std::count(runnable.begin(), runnable.end(), name) > 0) continue;
+    ++num_missing;
+    const auto backend = MakeBackend(name);
+    EXPECT_EQ(backend.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(backend.status().message()), HasSubstr("AVX"));
+  }
+  if (num_missing == 0) {
+    GTEST_SKIP() << "not run: this machine has every instruction set";
+  }
+}
+
+TEST(BackendTest, TheOverrideForcesEachBackend) {
+  for (const std::string& name : RunnableBackends()) {
+    const Override environment(name.c_str());
+    const auto backend = SelectBackend();
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    EXPECT_EQ(backend->name, name);
+  }
+}
+
+TEST(BackendTest, WithoutOverrideTheBestIsChosen) {
+  for (const char* value : {static_cast<const char*>(nullptr), ""}) {
+    const Override environment(value);
+    const auto backend = SelectBackend();
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    EXPECT_EQ(backend->name, RunnableBackends().front());
+  }
+}
+
+TEST(BackendTest, ABadOverrideIsAnErrorNotAFallback) {
+  for (const char* value : {"cuda", "nonsense", "avx512,reference"}) {
+    const Override environment(value);
+    const auto backend = SelectBackend();
+    EXPECT_EQ(backend.status().code(), absl::StatusCode::kNotFound) << value;
+    EXPECT_THAT(std::string(backend.status().message()), HasSubstr(value));
+  }
+}
+
+}  // namespace
+}  // namespace zqfp::kernels
