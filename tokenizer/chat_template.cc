@@ -20,6 +20,7 @@ using jinja::Error;
 using jinja::Kind;
 using jinja::Value;
 
+// Prompts come from users: their bytes are checked before a template sees them.
 absl::StatusOr<Value> TextOf(Budget& budget, const std::string& text,
                              std::string_view subject) {
   if (!jinja::IsValidUtf8(text)) {
@@ -45,6 +46,7 @@ absl::Status AddFields(Budget& budget, const std::string& json,
   return absl::OkStatus();
 }
 
+// One message as the dict that templates index: role, content, further fields.
 absl::StatusOr<Value> MakeMessage(Budget& budget, const ChatMessage& message,
                                   size_t index) {
   const std::string subject = fmt::format("message {}", index);
@@ -95,6 +97,7 @@ absl::StatusOr<Value> MakeVariables(Budget& budget,
 
 }  // namespace
 
+// The hash is of the bytes as they were given, newlines not normalized.
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string source) {
   ChatTemplate result;
   result.hash_ = fmt::format("{:016x}", XXH64(source.data(), source.size(), 0));
@@ -103,6 +106,7 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string source) {
   return result;
 }
 
+// A rendering owns everything it makes; the template itself is only read.
 absl::StatusOr<std::string> ChatTemplate::Render(
     const ChatTemplateArgs& args) const {
   jinja::Runtime runtime;

@@ -35,21 +35,27 @@ constexpr std::string_view kOtherNumberMethods[] = {
     "is_integer",       "numerator", "real",       "to_bytes",
     "from_bytes"};
 
+// A method that the sandbox refuses on purpose.
 absl::Status ForbiddenMethod(const Value& value, std::string_view name) {
   return absl::PermissionDeniedError(
       fmt::format("the sandbox forbids {}.{}(): it changes a value in place",
                   TypeName(value), name));
 }
 
+// A method that Python has and this engine has not.
 absl::Status UnknownMethod(const Value& value, std::string_view name) {
   return Unsupported("{}.{}() is not known here", TypeName(value), name);
 }
 
+// What an attribute that is missing evaluates to: it prints as nothing, and any
+// other use of it is an error with this text.
 Value NoAttribute(const Value& value, std::string_view name) {
   return Undefined(fmt::format("'{} object' has no attribute {}",
                                TypeName(value), Repr(name.substr(0, 80))));
 }
 
+// The attributes of the variable `loop`. The iteration that runs is the one the
+// loop object is at now, also if the template kept the object.
 absl::StatusOr<Value> LoopAttribute(Runtime& runtime, const Value& value,
                                     std::string_view name) {
   const Loop& loop = AsLoop(value);
@@ -77,6 +83,7 @@ absl::StatusOr<Value> LoopAttribute(Runtime& runtime, const Value& value,
   return NoAttribute(value, name);
 }
 
+// A namespace has no methods: every name is one that the template set.
 Value NamespaceAttribute(const Value& value, std::string_view name) {
   for (const auto& [key, attribute] : value.space->attributes) {
     if (key == name) return attribute;
@@ -126,6 +133,7 @@ bool ResolveIndex(int64_t size, int64_t* index) {
   return *index >= 0 && *index < size;
 }
 
+// The same for x[key]; the key is shown as far as it is short.
 Value Missing(const Value& value, const Value& key) {
   std::string name = key.IsString()
                          ? Repr(std::string_view(key.text()).substr(0, 80))
@@ -170,6 +178,8 @@ absl::StatusOr<std::optional<Value>> FindItem(Runtime& runtime,
   return std::optional<Value>();
 }
 
+// get(key, default), items(), keys(), values() and copy(). The views are lists
+// that print with the view's name, as in Python.
 absl::StatusOr<Value> CallDictMethod(Runtime& runtime, const Value& self,
                                      std::string_view name,
                                      CallArguments arguments) {
@@ -200,6 +210,7 @@ absl::StatusOr<Value> CallDictMethod(Runtime& runtime, const Value& self,
                       fmt::format("dict_{}", name));
 }
 
+// count(value), index(value) and copy(), of lists and tuples.
 absl::StatusOr<Value> CallListMethod(Runtime& runtime, const Value& self,
                                      std::string_view name,
                                      CallArguments arguments) {
@@ -236,6 +247,8 @@ absl::StatusOr<int64_t> SliceBound(const Value& bound, int64_t otherwise,
 
 }  // namespace
 
+// The order is Jinja's: the attributes of the Python object first, then its
+// items. So {"items": 1}.items is the method.
 absl::StatusOr<Value> GetAttribute(Runtime& runtime, const Value& value,
                                    std::string_view name) {
   ZQFP_RETURN_IF_ERROR(RequireDefined(value));
@@ -255,6 +268,7 @@ absl::StatusOr<Value> GetAttribute(Runtime& runtime, const Value& value,
   return NoAttribute(value, name);
 }
 
+// The other way round, for x['name'].
 absl::StatusOr<Value> GetItem(Runtime& runtime, const Value& value,
                               const Value& key) {
   ZQFP_RETURN_IF_ERROR(RequireDefined(value));
@@ -270,6 +284,8 @@ absl::StatusOr<Value> GetItem(Runtime& runtime, const Value& value,
   return Missing(value, key);
 }
 
+// Strings are sliced by code point. `distance` is how far the slice reaches in
+// the direction of the step; walking it as a count cannot overflow.
 absl::StatusOr<Value> GetSlice(Runtime& runtime, const Value& value,
                                const Value& start, const Value& stop,
                                const Value& step) {
@@ -318,6 +334,7 @@ absl::StatusOr<Value> GetSlice(Runtime& runtime, const Value& value,
                    : MakeSequence(budget, value.kind, std::move(items));
 }
 
+// Only values with methods get here: FindMethod and LoopAttribute made them.
 absl::StatusOr<Value> CallMethod(Runtime& runtime, const Value& method,
                                  CallArguments arguments) {
   const auto& bound = static_cast<const Method&>(*method.object);

@@ -10,6 +10,7 @@
 namespace zqfp::jinja {
 namespace {
 
+// Sequences of the same kind, element by element.
 bool EqualItems(Budget& budget, const std::vector<Value>& a,
                 const std::vector<Value>& b) {
   if (a.size() != b.size()) return false;
@@ -19,6 +20,7 @@ bool EqualItems(Budget& budget, const std::vector<Value>& a,
   return true;
 }
 
+// Dicts are equal whatever the order of their entries.
 bool EqualDicts(Budget& budget, const Dict& a, const Dict& b) {
   if (a.entries.size() != b.entries.size()) return false;
   for (const auto& [hashed, entry] : a.index) {
@@ -42,6 +44,7 @@ int CompareMixed(int64_t a, double b) {
   return fraction > 0 ? -1 : fraction < 0 ? 1 : 0;
 }
 
+// -1, 0 or 1; 2 where one is nan. Never rounds: 2**53 + 1 is not 2.0**53.
 int CompareNumbers(const Value& a, const Value& b) {
   if (a.IsIntegral() && b.IsIntegral()) {
     return a.AsInteger() < b.AsInteger()   ? -1
@@ -59,6 +62,8 @@ int CompareNumbers(const Value& a, const Value& b) {
 
 }  // namespace
 
+// Python's bool(): empty and zero are false, and so is undefined. Iterators,
+// macros and namespaces are true, whatever they hold.
 bool IsTrue(const Value& value) {
   switch (value.kind) {
     case Kind::kUndefined:
@@ -84,6 +89,8 @@ bool IsTrue(const Value& value) {
   }
 }
 
+// Never an error. Values of different kinds differ, numbers aside; what has no
+// content of its own is equal to itself only.
 bool Equal(Budget& budget, const Value& a, const Value& b) {
   if (!budget.Step()) return false;
   if (a.IsNumber() && b.IsNumber()) return CompareNumbers(a, b) == 0;
@@ -112,6 +119,7 @@ bool Equal(Budget& budget, const Value& a, const Value& b) {
   }
 }
 
+// Sequences compare by their first difference, as in Python.
 absl::StatusOr<bool> Less(Budget& budget, const Value& a, const Value& b,
                           std::string_view symbol) {
   if (!budget.Step()) return budget.status();
@@ -136,6 +144,7 @@ absl::StatusOr<bool> Less(Budget& budget, const Value& a, const Value& b,
                TypeName(a), TypeName(b));
 }
 
+// item in container.
 absl::StatusOr<bool> Contains(Budget& budget, const Value& container,
                               const Value& item) {
   if (container.IsUndefined()) return false;
@@ -165,6 +174,7 @@ absl::StatusOr<bool> Contains(Budget& budget, const Value& container,
   return false;
 }
 
+// Code points of a string; iterators have no length, as in Python.
 absl::StatusOr<int64_t> Length(const Value& value) {
   switch (value.kind) {
     case Kind::kUndefined:
@@ -183,6 +193,8 @@ absl::StatusOr<int64_t> Length(const Value& value) {
   }
 }
 
+// Copies the items (cheap: they are shared), so that a namespace that changes
+// during a loop does not change the loop.
 absl::StatusOr<std::vector<Value>> Iterate(Budget& budget, const Value& value) {
   std::vector<Value> items;
   const auto reserve = [&](int64_t count) {
@@ -225,6 +237,7 @@ absl::StatusOr<std::vector<Value>> Iterate(Budget& budget, const Value& value) {
   }
 }
 
+// The reason was written when the undefined value was made.
 absl::Status RequireDefined(const Value& value) {
   if (!value.IsUndefined()) return absl::OkStatus();
   return Error("{}",

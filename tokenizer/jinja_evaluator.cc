@@ -18,11 +18,15 @@ constexpr int64_t kVariableBytes = 64;
 
 }  // namespace
 
+// The innermost node that fails gets here first; the ones around it pass the
+// error on.
 absl::Status Evaluator::AddPosition(int offset, const absl::Status& status) {
   if (std::exchange(has_position_, true)) return status;
   return AtPosition(source_, offset, status);
 }
 
+// Two scopes: the caller's variables, and above them what the template sets, so
+// that a set at the top level shadows and never overwrites.
 absl::StatusOr<std::string> Evaluator::Run(const Block& block,
                                            const Value& variables) {
   std::string out;
@@ -37,6 +41,7 @@ absl::StatusOr<std::string> Evaluator::Run(const Block& block,
   return out;
 }
 
+// Every character of the prompt passes here.
 absl::Status Evaluator::Write(std::string_view text) {
   if (out_->size() + text.size() > static_cast<size_t>(kMaxOutputBytes)) {
     return absl::ResourceExhaustedError(
@@ -47,12 +52,14 @@ absl::Status Evaluator::Write(std::string_view text) {
   return budget_.status();
 }
 
+// {{ value }}: str(), without the copy where it is a string already.
 absl::Status Evaluator::WriteValue(const Value& value) {
   if (value.IsString()) return Write(value.text());
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(budget_, value));
   return Write(text);
 }
 
+// Stops at a break or continue, which the loop around it handles.
 Evaluator::FlowOr Evaluator::Execute(const Block& block) {
   for (const auto& statement : block) {
     ZQFP_ASSIGN_OR_RETURN(const Flow flow, Execute(*statement));
@@ -61,6 +68,7 @@ Evaluator::FlowOr Evaluator::Execute(const Block& block) {
   return Flow::kNext;
 }
 
+// One statement: counts a step, checks the depth, adds the position of errors.
 Evaluator::FlowOr Evaluator::Execute(const Stmt& statement) {
   if (!budget_.Step()) return AddPosition(statement.offset, budget_.status());
   DepthGuard depth(*this);
@@ -125,6 +133,7 @@ absl::Status Evaluator::ExecuteSimple(const Stmt& statement) {
   }
 }
 
+// Branches open no scope: what they set stays set, as in Jinja.
 Evaluator::FlowOr Evaluator::If(const Stmt& statement) {
   for (const Branch& branch : statement.branches) {
     ZQFP_ASSIGN_OR_RETURN(const Value condition, Evaluate(*branch.condition));
@@ -133,6 +142,8 @@ Evaluator::FlowOr Evaluator::If(const Stmt& statement) {
   return Execute(statement.else_body);
 }
 
+// for x in items if condition: the condition sees the target but not `loop`,
+// whose length counts only what is kept.
 absl::StatusOr<std::vector<Value>> Evaluator::FilterItems(
     const Stmt& statement, std::vector<Value> items) {
   std::vector<Value> kept;
@@ -146,6 +157,8 @@ absl::StatusOr<std::vector<Value>> Evaluator::FilterItems(
   return kept;
 }
 
+// Each iteration has a fresh scope, so a set inside is gone in the next one;
+// namespaces are how templates carry values out.
 Evaluator::FlowOr Evaluator::For(const Stmt& statement) {
   ZQFP_ASSIGN_OR_RETURN(const Value value, Evaluate(*statement.value));
   ZQFP_ASSIGN_OR_RETURN(std::vector<Value> items, Iterate(budget_, value));
@@ -172,6 +185,7 @@ Evaluator::FlowOr Evaluator::For(const Stmt& statement) {
   return Execute(statement.else_body);
 }
 
+// All values are computed before any target is set, as in Jinja.
 Evaluator::FlowOr Evaluator::With(const Stmt& statement) {
   std::vector<Value> values;
   for (const auto& assignment : statement.assignments) {
@@ -185,6 +199,7 @@ Evaluator::FlowOr Evaluator::With(const Stmt& statement) {
   return Execute(statement.body);
 }
 
+// Sends the text elsewhere while the block runs.
 absl::StatusOr<std::string> Evaluator::Capture(const Block& block) {
   std::string text;
   std::string* const outer = std::exchange(out_, &text);
@@ -201,6 +216,7 @@ absl::StatusOr<std::string> Evaluator::Capture(const Block& block) {
   return text;
 }
 
+// {% set x | filter %} and {% filter a | b %}.
 Evaluator::ValueOr Evaluator::CaptureFiltered(const Stmt& statement) {
   ZQFP_ASSIGN_OR_RETURN(std::string text, Capture(statement.body));
   Value value = MakeString(budget_, std::move(text));
@@ -210,6 +226,7 @@ Evaluator::ValueOr Evaluator::CaptureFiltered(const Stmt& statement) {
   return value;
 }
 
+// Writes to the innermost scope; tuples unpack to exactly as many values.
 absl::Status Evaluator::Assign(const Target& target, const Value& value) {
   if (target.tuple.empty()) {
     if (!target.attribute.empty()) return AssignAttribute(target, value);
@@ -230,6 +247,7 @@ absl::Status Evaluator::Assign(const Target& target, const Value& value) {
   return absl::OkStatus();
 }
 
+// {% set ns.x = value %}: the only thing in the language that changes a value.
 absl::Status Evaluator::AssignAttribute(const Target& target,
                                         const Value& value) {
   const Value* found = nullptr;
@@ -258,6 +276,8 @@ absl::Status Evaluator::AssignAttribute(const Target& target,
   return absl::OkStatus();
 }
 
+// The scope may end before the last call: it is kept from now on, and so are
+// the scopes around it.
 Value Evaluator::DefineMacro(const Stmt& statement) {
   for (const Scope* scope = scope_; scope != nullptr && !scope->is_captured;
        scope = scope->parent) {
@@ -270,6 +290,7 @@ Value Evaluator::DefineMacro(const Stmt& statement) {
   return value;
 }
 
+// {% call(x) m() %}: the body becomes the macro `caller` that m may call.
 absl::Status Evaluator::CallBlock(const Stmt& statement) {
   const Value caller = DefineMacro(statement);
   absl::StatusOr<Value> result = Call(*statement.value, &caller);
@@ -309,6 +330,8 @@ absl::Status Evaluator::BindExtras(const Stmt& macro,
   return absl::OkStatus();
 }
 
+// Sorts what a call gives into the parameters: by position, then by name, then
+// the defaults.
 absl::Status Evaluator::BindParameters(const Stmt& macro,
                                        CallArguments arguments) {
   const size_t num_parameters = macro.parameters.size();
@@ -354,6 +377,8 @@ absl::Status Evaluator::BindParameters(const Stmt& macro,
   return absl::OkStatus();
 }
 
+// A macro sees the scope it was defined in, not the one it is called from, and
+// returns the text it writes.
 Evaluator::ValueOr Evaluator::CallMacro(const Macro& macro,
                                         CallArguments arguments) {
   if (macro_depth_ >= kMaxMacroDepth) {

@@ -13,6 +13,8 @@
 
 namespace zqfp::jinja {
 
+// One node: counts a step, checks the depth, adds the position of errors. A
+// budget that ran dry inside is noticed here at the latest.
 Evaluator::ValueOr Evaluator::Evaluate(const Expr& expression) {
   if (!budget_.Step()) return AddPosition(expression.offset, budget_.status());
   DepthGuard depth(*this);
@@ -23,6 +25,8 @@ Evaluator::ValueOr Evaluator::Evaluate(const Expr& expression) {
                      value.ok() ? budget_.status() : value.status());
 }
 
+// Kept apart from the cases with locals of their own, so that the frames of a
+// deep recursion stay small.
 Evaluator::ValueOr Evaluator::EvaluateKind(const Expr& expression) {
   switch (expression.kind) {
     case ExprKind::kConstant:
@@ -76,6 +80,7 @@ Evaluator::ValueOr Evaluator::EvaluateKind(const Expr& expression) {
   return Binary(budget_, expression.operators[0], first, second);
 }
 
+// Variables first, then globals: a template may shadow range or dict.
 Evaluator::ValueOr Evaluator::Name(const Expr& expression) {
   int64_t num_scopes = 0;
   for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
@@ -91,6 +96,7 @@ Evaluator::ValueOr Evaluator::Name(const Expr& expression) {
   return Undefined(fmt::format("'{}' is undefined", expression.name));
 }
 
+// [a, b] and (a, b).
 Evaluator::ValueOr Evaluator::ListOrTuple(const Expr& expression) {
   std::vector<Value> items;
   items.reserve(expression.children.size());
@@ -103,6 +109,7 @@ Evaluator::ValueOr Evaluator::ListOrTuple(const Expr& expression) {
   return MakeSequence(budget_, kind, std::move(items));
 }
 
+// {key: value, ...}; a repeated key keeps its first place and its last value.
 Evaluator::ValueOr Evaluator::DictLiteral(const Expr& expression) {
   DictBuilder dict(budget_);
   for (size_t i = 0; i < expression.children.size(); i += 2) {
@@ -113,6 +120,7 @@ Evaluator::ValueOr Evaluator::DictLiteral(const Expr& expression) {
   return dict.Build();
 }
 
+// value[start:stop:step].
 Evaluator::ValueOr Evaluator::Slice(const Expr& expression) {
   ZQFP_ASSIGN_OR_RETURN(const Value value, Evaluate(*expression.children[0]));
   Value bounds[3] = {None(), None(), None()};
@@ -137,6 +145,7 @@ Evaluator::ValueOr Evaluator::Comparison(const Expr& expression) {
   return Bool(true);
 }
 
+// a ~ b ~ c: str() of each.
 Evaluator::ValueOr Evaluator::Concat(const Expr& expression) {
   std::string out;
   for (const ExprPtr& child : expression.children) {
@@ -152,6 +161,7 @@ Evaluator::ValueOr Evaluator::Concat(const Expr& expression) {
   return MakeString(budget_, std::move(out));
 }
 
+// Only the branch that counts is evaluated.
 Evaluator::ValueOr Evaluator::Conditional(const Expr& expression) {
   ZQFP_ASSIGN_OR_RETURN(const Value condition,
                         Evaluate(*expression.children[0]));
@@ -162,6 +172,7 @@ Evaluator::ValueOr Evaluator::Conditional(const Expr& expression) {
   return Undefined("the inline if-expression has no else and was false");
 }
 
+// value is test(argument); `is not` is a Not around this.
 Evaluator::ValueOr Evaluator::Test(const Expr& expression) {
   ZQFP_ASSIGN_OR_RETURN(const Value value, Evaluate(*expression.children[0]));
   ZQFP_ASSIGN_OR_RETURN(CallArguments arguments,
@@ -172,6 +183,7 @@ Evaluator::ValueOr Evaluator::Test(const Expr& expression) {
   return Bool(passes);
 }
 
+// The input is evaluated by the caller: a filter block has none in the tree.
 Evaluator::ValueOr Evaluator::ApplyFilterTo(const Expr& expression,
                                             const Value& input) {
   ZQFP_ASSIGN_OR_RETURN(CallArguments arguments,
@@ -179,6 +191,7 @@ Evaluator::ValueOr Evaluator::ApplyFilterTo(const Expr& expression,
   return ApplyFilter(runtime_, *expression.filter, input, std::move(arguments));
 }
 
+// Evaluates arguments in the order they are written, *a and **b unpacked.
 absl::StatusOr<CallArguments> Evaluator::Arguments(const ArgumentList* list) {
   CallArguments arguments;
   if (list == nullptr) return arguments;
@@ -225,6 +238,7 @@ Evaluator::ValueOr Evaluator::Call(const Expr& expression,
   return CallValue(callee, std::move(arguments));
 }
 
+// What can be called: macros, methods, global functions.
 Evaluator::ValueOr Evaluator::CallValue(const Value& callee,
                                         CallArguments arguments) {
   switch (callee.kind) {

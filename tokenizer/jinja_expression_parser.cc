@@ -11,6 +11,7 @@
 namespace zqfp::jinja {
 namespace {
 
+// An initializer list cannot hold what only moves.
 template <typename... T>
 std::vector<ExprPtr> Children(T... child) {
   std::vector<ExprPtr> children;
@@ -20,6 +21,7 @@ std::vector<ExprPtr> Children(T... child) {
 
 }  // namespace
 
+// A node to be filled in, then handed to Finish.
 std::unique_ptr<Expr> Parser::NewExpr(ExprKind kind, int offset) const {
   auto expression = std::make_unique<Expr>();
   expression->kind = kind;
@@ -27,6 +29,8 @@ std::unique_ptr<Expr> Parser::NewExpr(ExprKind kind, int offset) const {
   return expression;
 }
 
+// Everything that recurses over the tree later (evaluation, destructors) relies
+// on this limit, also where the parser itself is a loop, as in 1 + 1 + 1 + ...
 Parser::ExprOr Parser::Finish(std::unique_ptr<Expr> expression) {
   int depth = 0;
   const auto add = [&depth](const ExprPtr& child) {
@@ -47,6 +51,7 @@ Parser::ExprOr Parser::Finish(std::unique_ptr<Expr> expression) {
   return ExprPtr(std::move(expression));
 }
 
+// A node that is no more than its children.
 Parser::ExprOr Parser::Finish(ExprKind kind, int offset,
                               std::vector<ExprPtr> children) {
   auto expression = NewExpr(kind, offset);
@@ -54,6 +59,7 @@ Parser::ExprOr Parser::Finish(ExprKind kind, int offset,
   return Finish(std::move(expression));
 }
 
+// Constants are made once and shared by every rendering.
 Parser::ExprOr Parser::Constant(int offset, Value value) {
   auto expression = NewExpr(ExprKind::kConstant, offset);
   expression->constant = std::move(value);
@@ -80,6 +86,8 @@ Parser::ExprOr Parser::ParseTuple(Ternary ternary, bool in_parentheses) {
   return Finish(ExprKind::kTuple, offset, std::move(items));
 }
 
+// expression = conditional; without the ternary it is or: `for x in a if b`
+// and `{% if %}` read an `if` behind the expression as their own.
 Parser::ExprOr Parser::ParseExpression(Ternary ternary) {
   ZQFP_RETURN_IF_ERROR(Enter());
   ExprOr expression =
@@ -88,6 +96,7 @@ Parser::ExprOr Parser::ParseExpression(Ternary ternary) {
   return expression;
 }
 
+// conditional = or { "if" or [ "else" conditional ] }
 Parser::ExprOr Parser::ParseConditional() {
   ZQFP_ASSIGN_OR_RETURN(ExprPtr expression, ParseOr());
   while (IsName("if")) {
@@ -106,6 +115,7 @@ Parser::ExprOr Parser::ParseConditional() {
   return expression;
 }
 
+// or = and { "or" and }
 Parser::ExprOr Parser::ParseOr() {
   ZQFP_ASSIGN_OR_RETURN(ExprPtr left, ParseAnd());
   while (IsName("or")) {
@@ -119,6 +129,7 @@ Parser::ExprOr Parser::ParseOr() {
   return left;
 }
 
+// and = not { "and" not }
 Parser::ExprOr Parser::ParseAnd() {
   ZQFP_ASSIGN_OR_RETURN(ExprPtr left, ParseNot());
   while (IsName("and")) {
@@ -132,6 +143,7 @@ Parser::ExprOr Parser::ParseAnd() {
   return left;
 }
 
+// not = "not" not | compare
 Parser::ExprOr Parser::ParseNot() {
   const int offset = Current().offset;
   if (!SkipName("not")) return ParseCompare();
@@ -163,6 +175,8 @@ bool Parser::AtOperator(Operator* op) const {
          Ahead().text == "in";
 }
 
+// compare = sum { ("==" | "!=" | "<" | ... | "in" | "not" "in") sum }
+// One node for the chain, as a < b < c evaluates b once.
 Parser::ExprOr Parser::ParseCompare() {
   const int offset = Current().offset;
   ZQFP_ASSIGN_OR_RETURN(ExprPtr first, ParseSum());
@@ -180,6 +194,7 @@ Parser::ExprOr Parser::ParseCompare() {
   return Finish(std::move(expression));
 }
 
+// sum = concat { ("+" | "-") concat }
 Parser::ExprOr Parser::ParseSum() {
   ZQFP_ASSIGN_OR_RETURN(ExprPtr left, ParseConcat());
   while (IsOperator("+") || IsOperator("-")) {
@@ -194,6 +209,7 @@ Parser::ExprOr Parser::ParseSum() {
   return left;
 }
 
+// concat = product { "~" product }, which binds tighter than a sum.
 Parser::ExprOr Parser::ParseConcat() {
   ZQFP_ASSIGN_OR_RETURN(ExprPtr first, ParseProduct());
   if (!IsOperator("~")) return first;
@@ -206,6 +222,7 @@ Parser::ExprOr Parser::ParseConcat() {
   return Finish(std::move(expression));
 }
 
+// product = power { ("*" | "/" | "//" | "%") power }
 Parser::ExprOr Parser::ParseProduct() {
   constexpr std::pair<std::string_view, Operator> kProducts[] = {
       {"*", Operator::kMultiply},
@@ -228,6 +245,7 @@ Parser::ExprOr Parser::ParseProduct() {
   }
 }
 
+// power = unary { "**" unary }
 Parser::ExprOr Parser::ParsePower() {
   ZQFP_ASSIGN_OR_RETURN(ExprPtr left, ParseUnary(Filters::kAllowed));
   while (IsOperator("**")) {  // from the left, unlike Python
@@ -241,6 +259,8 @@ Parser::ExprOr Parser::ParsePower() {
   return left;
 }
 
+// unary = ("-" | "+") unary | primary, then postfix, then filters and tests.
+// The operand of a sign takes no filter: -1|abs is (-1)|abs.
 Parser::ExprOr Parser::ParseUnary(Filters filters) {
   const int offset = Current().offset;
   ExprPtr expression;
@@ -260,6 +280,7 @@ Parser::ExprOr Parser::ParseUnary(Filters filters) {
   return ParseFiltersAndTests(std::move(expression));
 }
 
+// primary = name | literal | "(" tuple ")"
 Parser::ExprOr Parser::ParsePrimary() {
   switch (Current().kind) {
     case TokenKind::kName:
@@ -280,6 +301,8 @@ Parser::ExprOr Parser::ParsePrimary() {
   return inner;
 }
 
+// A name, or a constant that is spelled like one. The three names that only a
+// macro's body knows are noted with the innermost macro.
 Parser::ExprOr Parser::ParseName() {
   const Token token = Current();
   Advance();
@@ -315,6 +338,7 @@ Parser::ExprOr Parser::ParseStrings() {
   return Constant(offset, MakeString(budget, std::move(text)));
 }
 
+// An integer beyond 64 bits is refused rather than rounded.
 Parser::ExprOr Parser::ParseNumber() {
   const Token token = Current();
   Advance();
@@ -340,6 +364,7 @@ Parser::ExprOr Parser::ParseNumber() {
   return Constant(token.offset, Int(integer));
 }
 
+// "[" [ expression { "," expression } [ "," ] ] "]"
 Parser::ExprOr Parser::ParseListLiteral() {
   const int offset = Current().offset;
   Advance();
@@ -356,6 +381,7 @@ Parser::ExprOr Parser::ParseListLiteral() {
   return Finish(ExprKind::kList, offset, std::move(items));
 }
 
+// "{" [ key ":" value { "," key ":" value } [ "," ] ] "}"
 Parser::ExprOr Parser::ParseDictLiteral() {
   const int offset = Current().offset;
   Advance();
@@ -375,6 +401,7 @@ Parser::ExprOr Parser::ParseDictLiteral() {
   return Finish(ExprKind::kDict, offset, std::move(entries));
 }
 
+// postfix = { "." name | "[" subscript "]" | "(" arguments ")" }
 Parser::ExprOr Parser::ParsePostfix(ExprPtr expression) {
   for (;;) {
     if (IsOperator(".")) {
@@ -389,6 +416,8 @@ Parser::ExprOr Parser::ParsePostfix(ExprPtr expression) {
   }
 }
 
+// Underscores are refused here, before anything runs; names that are computed
+// (map(attribute=...), x[name]) meet the same rule in GetAttribute.
 Parser::ExprOr Parser::ParseAttribute(ExprPtr expression) {
   Advance();
   const int offset = Current().offset;
@@ -408,6 +437,7 @@ Parser::ExprOr Parser::ParseAttribute(ExprPtr expression) {
   return Finish(std::move(attribute));
 }
 
+// "[" ( expression | slice ) "]"
 Parser::ExprOr Parser::ParseSubscript(ExprPtr expression) {
   const int offset = Current().offset;
   Advance();
@@ -420,6 +450,7 @@ Parser::ExprOr Parser::ParseSubscript(ExprPtr expression) {
   return expression;
 }
 
+// slice = [ start ] ":" [ stop ] [ ":" [ step ] ]; absent parts stay null.
 Parser::ExprOr Parser::ParseSliceOrIndex(int offset, ExprPtr expression) {
   auto slice = NewExpr(ExprKind::kSlice, offset);
   slice->children.push_back(std::move(expression));
@@ -443,6 +474,7 @@ Parser::ExprOr Parser::ParseSliceOrIndex(int offset, ExprPtr expression) {
   return Finish(std::move(slice));
 }
 
+// A call of whatever stands before the parenthesis.
 Parser::ExprOr Parser::ParseCallOf(ExprPtr expression) {
   auto call = NewExpr(ExprKind::kCall, Current().offset);
   ZQFP_ASSIGN_OR_RETURN(call->arguments, ParseArguments());
@@ -450,6 +482,8 @@ Parser::ExprOr Parser::ParseCallOf(ExprPtr expression) {
   return Finish(std::move(call));
 }
 
+// arguments = positional ones, then name=value, with at most one *list and one
+// **dict.
 absl::StatusOr<std::unique_ptr<const ArgumentList>> Parser::ParseArguments() {
   ZQFP_RETURN_IF_ERROR(Expect(TokenKind::kOperator, "("));
   auto arguments = std::make_unique<ArgumentList>();
@@ -487,6 +521,7 @@ absl::StatusOr<std::unique_ptr<const ArgumentList>> Parser::ParseArguments() {
   return std::unique_ptr<const ArgumentList>(std::move(arguments));
 }
 
+// Names of filters and tests may hold dots; none that is known here does.
 absl::StatusOr<std::string> Parser::ParseDottedName() {
   ZQFP_ASSIGN_OR_RETURN(const std::string_view first, ExpectName());
   std::string name(first);
@@ -497,6 +532,7 @@ absl::StatusOr<std::string> Parser::ParseDottedName() {
   return name;
 }
 
+// { "|" filter | "is" test | "(" arguments ")" }
 Parser::ExprOr Parser::ParseFiltersAndTests(ExprPtr expression) {
   for (;;) {
     if (SkipOperator("|")) {

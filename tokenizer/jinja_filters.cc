@@ -6,6 +6,7 @@
 
 namespace zqfp::jinja {
 
+// Runs at parse time, and for the names that map() gets; tables are short.
 const Filter* FindFilter(std::string_view name) {
   for (const auto table : {TextFilters(), SequenceFilters(), NumberFilters()}) {
     for (const Filter& filter : table) {
@@ -15,6 +16,7 @@ const Filter* FindFilter(std::string_view name) {
   return nullptr;
 }
 
+// Counts a step by itself, as map() applies filters without tree nodes.
 absl::StatusOr<Value> ApplyFilter(Runtime& runtime, const Filter& filter,
                                   const Value& input, CallArguments arguments) {
   if (!runtime.budget.Step()) return runtime.budget.status();
@@ -27,6 +29,7 @@ absl::StatusOr<Value> ApplyFilter(Runtime& runtime, const Filter& filter,
   return filter.function(runtime, input, bound);
 }
 
+// "a.0.b" is item['a'][0]['b']: digits are indices, as in Jinja.
 absl::StatusOr<Value> AttributeOf(Runtime& runtime, const Value& item,
                                   const std::optional<Value>& attribute) {
   if (!attribute.has_value() || attribute->Is(Kind::kNone)) return item;

@@ -15,6 +15,8 @@ namespace {
 
 using Result = absl::StatusOr<Value>;
 
+// range(stop), range(start, stop) and range(start, stop, step), as a list that
+// prints like a range. The limit is that of Jinja's sandbox.
 Result Range(Runtime& runtime, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(BoundArguments bound, Bind("range", "start stop step",
                                                    1, std::move(arguments)));
@@ -73,6 +75,7 @@ Result MakeDict(Runtime& runtime, CallArguments arguments) {
   return dict.Build();
 }
 
+// namespace(name=value, ...); takes what dict() takes, but names only.
 Result MakeNamespace(Runtime& runtime, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(const Value dict,
                         MakeDict(runtime, std::move(arguments)));
@@ -93,6 +96,7 @@ Result MakeNamespace(Runtime& runtime, CallArguments arguments) {
   return value;
 }
 
+// How a template refuses a conversation: the message is for the user.
 Result RaiseException(Runtime& runtime, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(
       const BoundArguments bound,
@@ -126,6 +130,8 @@ absl::Status CheckTimeFormat(const std::string& format) {
   return absl::OkStatus();
 }
 
+// strftime_now(format) in local time, as in transformers; the clock is an
+// argument of the rendering, so that tests and logs can fix it.
 Result StrftimeNow(Runtime& runtime, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(
       const BoundArguments bound,
@@ -157,17 +163,20 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
+// True for the names below.
 bool IsFunction(std::string_view name) {
   return std::any_of(
       std::begin(kFunctions), std::end(kFunctions),
       [name](const Function& function) { return function.name == name; });
 }
 
+// Jinja defines these too; as undefined names they would print as nothing.
 bool IsUnsupportedGlobal(std::string_view name) {
   return name == "lipsum" || name == "cycler" || name == "joiner" ||
          name == "self" || name == "super";
 }
 
+// The evaluator has looked the name up already.
 absl::StatusOr<Value> CallFunction(Runtime& runtime, std::string_view name,
                                    CallArguments arguments) {
   for (const Function& function : kFunctions) {

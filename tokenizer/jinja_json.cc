@@ -11,6 +11,8 @@
 namespace zqfp::jinja {
 namespace {
 
+// Python escapes control characters, quotes and backslashes only, unless
+// ensure_ascii asks for more.
 std::string JsonString(std::string_view text, bool ensure_ascii) {
   std::string out = "\"";
   for (size_t i = 0; i < text.size();) {
@@ -41,6 +43,7 @@ std::string JsonString(std::string_view text, bool ensure_ascii) {
   return out;
 }
 
+// JSON has no name for these; json.dumps writes JavaScript's.
 std::string JsonFloat(double number) {
   if (std::isnan(number)) return "NaN";
   if (std::isinf(number)) return number < 0 ? "-Infinity" : "Infinity";
@@ -55,6 +58,8 @@ class JsonWriter {
         item_separator_(style.item_separator.value_or(
             style.indent.has_value() ? "," : ", ")) {}
 
+  // One value at a level of indentation. The kinds that JSON lacks are errors,
+  // as in Python: undefined, ranges, views, iterators.
   absl::Status Write(const Value& value, int level) {
     if (!budget_.Step()) return budget_.status();
     switch (value.kind) {
@@ -91,12 +96,14 @@ class JsonWriter {
     if (budget_.Bytes(static_cast<int64_t>(text.size()))) out_.append(text);
   }
 
+  // Does nothing where all goes on one line.
   void NewLine(int level) {
     if (!style_.indent.has_value()) return;
     Append("\n");
     for (int i = 0; i < level; ++i) Append(*style_.indent);
   }
 
+  // Empty ones stay on one line, [], also with an indent.
   absl::Status WriteList(const std::vector<Value>& items, int level) {
     if (items.empty()) {
       Append("[]");
@@ -113,6 +120,7 @@ class JsonWriter {
     return budget_.status();
   }
 
+  // Keys become strings; Python converts just these types.
   absl::Status Key(const Value& key, std::string* out) {
     switch (key.kind) {
       case Kind::kString:
@@ -136,6 +144,7 @@ class JsonWriter {
     }
   }
 
+  // sort_keys sorts what the keys became.
   absl::Status WriteDict(const Dict& dict, int level) {
     if (dict.entries.empty()) {
       Append("{}");
@@ -181,6 +190,7 @@ class ValueSax {
   bool null() { return Add(None()); }
   bool boolean(bool value) { return Add(Bool(value)); }
   bool number_integer(int64_t value) { return Add(Int(value)); }
+  // nlohmann calls this for what is positive.
   bool number_unsigned(uint64_t value) {
     if (value > static_cast<uint64_t>(INT64_MAX)) {
       return Fail(fmt::format("the integer {} exceeds 64 bits", value));
@@ -200,10 +210,12 @@ class ValueSax {
   bool binary(std::vector<uint8_t>&) { return Fail("binary data"); }
   bool start_object(size_t) { return Open(true); }
   bool start_array(size_t) { return Open(false); }
+  // The value that follows is added under it.
   bool key(std::string& key) {
     stack_.back().key = std::move(key);
     return true;
   }
+  // A container is a value of the container around it.
   bool end_object() {
     Value value = stack_.back().dict.Build();
     stack_.pop_back();
@@ -215,6 +227,7 @@ class ValueSax {
     stack_.pop_back();
     return Add(std::move(value));
   }
+  // Called once, at the first byte that cannot be.
   template <typename Exception>
   bool parse_error(size_t position, const std::string&, const Exception&) {
     return Fail(fmt::format("not valid JSON at byte {}", position));
@@ -231,11 +244,13 @@ class ValueSax {
     DictBuilder dict;
   };
 
+  // The first problem is the one to report; false ends the parse.
   bool Fail(std::string problem) {
     if (problem_.empty()) problem_ = std::move(problem);
     return false;
   }
 
+  // Two levels are left for the message and the list the value goes into.
   bool Open(bool is_object) {
     if (stack_.size() + 2 > kMaxValueDepth) {
       return Fail(fmt::format("nested deeper than {}", kMaxValueDepth - 2));
@@ -244,6 +259,7 @@ class ValueSax {
     return true;
   }
 
+  // A value is complete: it belongs to the innermost open container.
   bool Add(Value value) {
     if (!budget_.ok()) return Fail(std::string(budget_.status().message()));
     if (stack_.empty()) {

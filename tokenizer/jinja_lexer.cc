@@ -37,6 +37,7 @@ class Lexer {
     return source_.substr(std::min(at, source_.size())).starts_with(text);
   }
 
+  // The next {{, {% or {#, or the end.
   size_t FindTag() const {
     for (size_t i = source_.find('{', position_); i != source_.npos;
          i = source_.find('{', i + 1)) {
@@ -48,6 +49,7 @@ class Lexer {
     return source_.size();
   }
 
+  // The text behind the last tag.
   absl::Status Data(size_t end) {
     if (end > position_) {
       Push(TokenKind::kData, position_,
@@ -72,11 +74,13 @@ class Lexer {
     if (!text.empty()) Push(TokenKind::kData, position_, text);
   }
 
+  // All of it, over lines too, as a minus sign asks.
   void SkipSpace() {
     const std::string_view rest = source_.substr(position_);
     position_ += rest.size() - StripSpace(rest, Side::kLeft).size();
   }
 
+  // The - or + that controls white space, or nothing.
   char SignAt(size_t at) const {
     return at < source_.size() && (source_[at] == '-' || source_[at] == '+')
                ? source_[at]
@@ -86,6 +90,7 @@ class Lexer {
   // Behind a tag: is the next text at the start of a line?
   void EndOfMatch() { line_starting_ = source_[position_ - 1] == '\n'; }
 
+  // One tag of any type, with its end.
   absl::Status Tag(size_t tag) {
     tag_offset_ = tag;
     const char type = source_[tag + 1];
@@ -116,6 +121,7 @@ class Lexer {
     return true;
   }
 
+  // {# ... #}: nothing inside means anything.
   absl::Status Comment() {
     const size_t end = source_.find("#}", position_);
     if (end == source_.npos) return Error("missing end of comment tag");
@@ -141,8 +147,10 @@ class Lexer {
     return false;
   }
 
+  // {% raw %} alone keeps the newline behind it, unlike other tags.
   bool SkipRawTag() { return SkipWordTag("raw", false, false); }
 
+  // The text up to {% endraw %}, as it stands.
   absl::Status Raw() {
     EndOfMatch();
     const size_t begin = position_;
@@ -182,6 +190,7 @@ class Lexer {
                  is_block ? "%}" : "}}");
   }
 
+  // Decided by its first character.
   absl::Status OneToken(std::string* brackets) {
     const char c = source_[position_];
     if (IsAsciiDigit(c)) return Number();
@@ -192,6 +201,7 @@ class Lexer {
     return Operator(brackets);
   }
 
+  // Letters, digits and underscores of any script.
   absl::Status Name() {
     const size_t begin = position_;
     size_t next = position_;
@@ -203,6 +213,7 @@ class Lexer {
     return absl::OkStatus();
   }
 
+  // A backslash hides what follows it from the search for the end.
   absl::Status String(char quote) {
     const size_t begin = position_;
     for (size_t i = begin + 1; i < source_.size(); ++i) {
@@ -232,6 +243,7 @@ class Lexer {
     return true;
   }
 
+  // e, an optional sign, digits; false leaves the position alone.
   bool SkipExponent(size_t* position) const {
     size_t i = *position;
     if (i >= source_.size() || (source_[i] | 0x20) != 'e') return false;
@@ -242,6 +254,7 @@ class Lexer {
     return true;
   }
 
+  // Behind a dot it is never a float: x.1.2 is x[1][2].
   absl::Status Number() {
     const size_t begin = position_;
     size_t end = begin;
@@ -265,6 +278,7 @@ class Lexer {
     return absl::OkStatus();
   }
 
+  // Brackets are matched here: inside them }} and %} are no end of the tag.
   absl::Status Operator(std::string* brackets) {
     constexpr std::string_view kDouble[] = {"//", "**", "==", "!=", ">=", "<="};
     std::string_view text = source_.substr(position_, 1);
@@ -326,6 +340,7 @@ absl::Status HexEscape(std::string_view body, size_t num_digits, size_t* i,
   return absl::OkStatus();
 }
 
+// One to three octal digits.
 void OctalEscape(std::string_view body, size_t* i, std::string* out) {
   uint32_t code_point = 0;
   for (int n = 0;
@@ -338,6 +353,7 @@ void OctalEscape(std::string_view body, size_t* i, std::string* out) {
 
 }  // namespace
 
+// One trailing newline is dropped, as files have one that nobody means.
 std::string NormalizeNewlines(std::string_view source) {
   std::string out;
   out.reserve(source.size());
@@ -353,10 +369,12 @@ std::string NormalizeNewlines(std::string_view source) {
   return out;
 }
 
+// One pass; no step looks back.
 absl::StatusOr<std::vector<Token>> Tokenize(std::string_view source) {
   return Lexer(source).Run();
 }
 
+// Counts lines only when there is an error to report.
 std::string DescribePosition(std::string_view source, int offset) {
   const std::string_view before =
       source.substr(0, static_cast<size_t>(std::max(offset, 0)));
@@ -366,6 +384,7 @@ std::string DescribePosition(std::string_view source, int offset) {
                      1 + NumCodePoints(before.substr(line_start)));
 }
 
+// Keeps the code of the status.
 absl::Status AtPosition(std::string_view source, int offset,
                         const absl::Status& status) {
   const std::string message(status.message());
@@ -374,6 +393,7 @@ absl::Status AtPosition(std::string_view source, int offset,
                                   DescribePosition(source, offset), message));
 }
 
+// Unknown escapes stay as they are, backslash included, as in Python.
 absl::StatusOr<std::string> Unquote(std::string_view token) {
   const std::string_view body = token.substr(1, token.size() - 2);
   std::string out;

@@ -19,6 +19,7 @@ namespace {
 using Result = absl::StatusOr<Value>;
 using Arguments = BoundArguments;
 
+// x|default(y): y where x is undefined; with boolean=true, where x is false.
 Result Default(Runtime& runtime, const Value& input,
                const Arguments& arguments) {
   const bool use_default =
@@ -81,11 +82,13 @@ std::optional<double> ParseFloat(std::string_view text) {
   return negative ? -number : number;
 }
 
+// Toward zero; nothing where 64 bits do not hold it.
 std::optional<int64_t> Truncate(double number) {
   if (!(std::fabs(number) < 9.2e18)) return std::nullopt;
   return static_cast<int64_t>(number);
 }
 
+// x|int(default=0): the default where x is no number.
 Result ToInteger(Runtime&, const Value& input, const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const int64_t base, IntegerArgument(arguments[1], 10));
   const Value otherwise = arguments[0].value_or(Int(0));
@@ -108,6 +111,7 @@ Result ToInteger(Runtime&, const Value& input, const Arguments& arguments) {
   return integer.has_value() ? Int(*integer) : otherwise;
 }
 
+// x|float(default=0.0).
 Result ToFloat(Runtime&, const Value& input, const Arguments& arguments) {
   ZQFP_RETURN_IF_ERROR(RequireDefined(input));
   if (input.IsNumber()) return Float(input.AsNumber());
@@ -118,6 +122,7 @@ Result ToFloat(Runtime&, const Value& input, const Arguments& arguments) {
   return arguments[0].value_or(Float(0));
 }
 
+// x|abs.
 Result Abs(Runtime&, const Value& input, const Arguments&) {
   if (input.Is(Kind::kFloat)) return Float(std::fabs(input.number));
   if (input.IsIntegral()) {
@@ -139,6 +144,7 @@ double RoundDecimal(double number, int64_t precision) {
   return strtod(digits.c_str(), nullptr);
 }
 
+// x|round(precision=0, method='common'); an integer stays one with 'common'.
 Result Round(Runtime&, const Value& input, const Arguments& arguments) {
   ZQFP_RETURN_IF_ERROR(RequireDefined(input));
   if (!input.IsNumber()) {
@@ -167,6 +173,7 @@ Result Round(Runtime&, const Value& input, const Arguments& arguments) {
                unit);
 }
 
+// x|sum(attribute, start=0): Python's +, so lists can be summed too.
 Result Sum(Runtime& runtime, const Value& input, const Arguments& arguments) {
   Budget& budget = runtime.budget;
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items, Iterate(budget, input));

@@ -12,6 +12,7 @@
 namespace zqfp::jinja {
 namespace {
 
+// In the order of the enum; as Python's messages spell them.
 std::string_view Symbol(Operator op) {
   constexpr std::string_view kSymbols[] = {
       "+",  "-", "*",  "/", "//", "%",  "** or pow()", "==",
@@ -19,10 +20,12 @@ std::string_view Symbol(Operator op) {
   return kSymbols[static_cast<int>(op)];
 }
 
+// Python's integers grow; these do not, and never wrap either.
 absl::Status Overflow(Operator op) {
   return Error("the result of '{}' exceeds 64 bits", Symbol(op));
 }
 
+// By squaring: at most 63 rounds until it overflows or ends.
 absl::StatusOr<Value> IntegerPower(int64_t base, int64_t exponent) {
   if (exponent < 0) {
     if (base == 0) {
@@ -43,6 +46,7 @@ absl::StatusOr<Value> IntegerPower(int64_t base, int64_t exponent) {
   return Int(result);
 }
 
+// Booleans count as 0 and 1.
 absl::StatusOr<Value> Integers(Operator op, int64_t a, int64_t b) {
   int64_t result = 0;
   bool overflow = false;
@@ -79,6 +83,8 @@ absl::StatusOr<Value> Integers(Operator op, int64_t a, int64_t b) {
   return Int(result);
 }
 
+// Division by zero is an error in Python, also of floats; the floor division
+// and the remainder follow CPython step by step.
 absl::StatusOr<Value> Floats(Operator op, double a, double b) {
   switch (op) {
     case Operator::kAdd:
@@ -120,6 +126,7 @@ absl::StatusOr<Value> Floats(Operator op, double a, double b) {
   }
 }
 
+// "ab" * 3 and [1] * 3: the size is known, and refused, before it is made.
 absl::StatusOr<Value> Repeat(Budget& budget, const Value& value,
                              int64_t count) {
   count = std::max<int64_t>(count, 0);
@@ -169,6 +176,7 @@ absl::StatusOr<Value> AddStrings(Budget& budget, const Value& a,
   return sum;
 }
 
+// list + list and tuple + tuple; the result is a new one.
 absl::StatusOr<Value> AddSequences(Budget& budget, const Value& a,
                                    const Value& b) {
   const size_t size = a.items().size() + b.items().size();
@@ -181,6 +189,7 @@ absl::StatusOr<Value> AddSequences(Budget& budget, const Value& a,
   return MakeSequence(budget, a.kind, std::move(items));
 }
 
+// An undefined operand says why it is undefined; others name their types.
 absl::Status BadOperands(Operator op, const Value& a, const Value& b) {
   ZQFP_RETURN_IF_ERROR(RequireDefined(a));
   ZQFP_RETURN_IF_ERROR(RequireDefined(b));
@@ -192,12 +201,14 @@ absl::Status BadOperands(Operator op, const Value& a, const Value& b) {
                TypeName(a), TypeName(b));
 }
 
+// Python also repeats bytes, which templates do not have.
 bool IsRepeatable(const Value& value) {
   return value.IsString() || value.Is(Kind::kList) || value.Is(Kind::kTuple);
 }
 
 }  // namespace
 
+// Integers stay integers; one float makes the result a float.
 absl::StatusOr<Value> Binary(Budget& budget, Operator op, const Value& a,
                              const Value& b) {
   if (a.IsIntegral() && b.IsIntegral()) {
@@ -225,6 +236,8 @@ absl::StatusOr<Value> Binary(Budget& budget, Operator op, const Value& a,
   return BadOperands(op, a, b);
 }
 
+// a > b is b < a; a <= b is a < b or a == b, which is the same for what has an
+// order here, nan included.
 absl::StatusOr<bool> Compare(Budget& budget, Operator op, const Value& a,
                              const Value& b) {
   switch (op) {
@@ -252,6 +265,7 @@ absl::StatusOr<bool> Compare(Budget& budget, Operator op, const Value& a,
   }
 }
 
+// -x.
 absl::StatusOr<Value> Negate(const Value& value) {
   if (value.IsIntegral()) {
     return Integers(Operator::kSubtract, 0, value.AsInteger());
@@ -261,6 +275,7 @@ absl::StatusOr<Value> Negate(const Value& value) {
   return Error("bad operand type for unary -: '{}'", TypeName(value));
 }
 
+// +x: makes an integer of a boolean.
 absl::StatusOr<Value> Plus(const Value& value) {
   if (value.IsIntegral()) return Int(value.AsInteger());
   if (value.Is(Kind::kFloat)) return value;

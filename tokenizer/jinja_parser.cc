@@ -10,6 +10,7 @@
 namespace zqfp::jinja {
 namespace {
 
+// A token as an error message shows it.
 std::string Describe(const Token& token) {
   switch (token.kind) {
     case TokenKind::kEnd:
@@ -29,6 +30,7 @@ std::string Describe(const Token& token) {
   }
 }
 
+// Names that are constants cannot be set.
 bool IsReserved(std::string_view name) {
   constexpr std::string_view kReserved[] = {"true", "false", "none",
                                             "True", "False", "None"};
@@ -36,6 +38,7 @@ bool IsReserved(std::string_view name) {
          std::end(kReserved);
 }
 
+// Of the deepest statement; 0 if there is none.
 int DepthOf(const Block& block) {
   int depth = 0;
   for (const auto& statement : block) {
@@ -44,12 +47,14 @@ int DepthOf(const Block& block) {
   return depth;
 }
 
+// 0 for an expression that is absent.
 int DepthOf(const ExprPtr& expression) {
   return expression == nullptr ? 0 : expression->depth;
 }
 
 }  // namespace
 
+// The tokens point into the template's own copy of the source.
 absl::StatusOr<std::shared_ptr<const Template>> ParseTemplate(
     std::string source) {
   if (source.size() > kMaxSourceBytes) {
@@ -68,15 +73,18 @@ absl::StatusOr<std::shared_ptr<const Template>> ParseTemplate(
   return std::shared_ptr<const Template>(std::move(result));
 }
 
+// The parser's errors carry the position of a token.
 absl::Status Parser::Fail(int offset, const absl::Status& status) const {
   return AtPosition(source_, offset, status);
 }
 
+// At the current token, which is shown.
 absl::Status Parser::Unexpected(std::string_view wanted) const {
   return Fail(Current().offset,
               Error("expected {}, found {}", wanted, Describe(Current())));
 }
 
+// An error ends the parse, so only the paths of success call Leave.
 absl::Status Parser::Enter() {
   if (++recursion_ > kMaxNodeDepth) {
     return Fail(Current().offset, absl::ResourceExhaustedError(fmt::format(
@@ -85,18 +93,21 @@ absl::Status Parser::Enter() {
   return absl::OkStatus();
 }
 
+// True if it was there.
 bool Parser::SkipOperator(std::string_view text) {
   if (!IsOperator(text)) return false;
   Advance();
   return true;
 }
 
+// The same for a word.
 bool Parser::SkipName(std::string_view text) {
   if (!IsName(text)) return false;
   Advance();
   return true;
 }
 
+// An error if it is not there.
 absl::Status Parser::Expect(TokenKind kind, std::string_view text) {
   if (!Is(kind, text)) {
     return Unexpected(Describe({kind, 0, text}));
@@ -105,6 +116,7 @@ absl::Status Parser::Expect(TokenKind kind, std::string_view text) {
   return absl::OkStatus();
 }
 
+// Any word.
 absl::StatusOr<std::string_view> Parser::ExpectName() {
   if (Current().kind != TokenKind::kName) return Unexpected("a name");
   const std::string_view name = Current().text;
@@ -112,6 +124,7 @@ absl::StatusOr<std::string_view> Parser::ExpectName() {
   return name;
 }
 
+// As for expressions: the depth is known and bounded before the node is kept.
 absl::Status Parser::Finish(std::unique_ptr<Stmt> statement, Block* block) {
   int depth = std::max(DepthOf(statement->body), DepthOf(statement->else_body));
   depth = std::max(depth, DepthOf(statement->value));
@@ -137,6 +150,8 @@ absl::Status Parser::Finish(std::unique_ptr<Stmt> statement, Block* block) {
   return absl::OkStatus();
 }
 
+// Text and tags in turn. The tag that ends the block is left at its name, so
+// that the caller sees which one it was.
 absl::StatusOr<Block> Parser::ParseBlock(
     std::initializer_list<std::string_view> ends, const Token* opener) {
   ZQFP_RETURN_IF_ERROR(Enter());
@@ -174,6 +189,7 @@ absl::StatusOr<Block> Parser::ParseBlock(
   return block;
 }
 
+// Behind {%; stops before its %}.
 absl::Status Parser::ParseTag(Block* block) {
   const Token tag = Current();
   ZQFP_RETURN_IF_ERROR(ExpectName().status());
@@ -220,6 +236,7 @@ absl::Status Parser::ParseBody(std::string_view end, const Token& opener,
   return Expect(TokenKind::kName, end);
 }
 
+// The statement stays where it is while its body is parsed.
 absl::Status Parser::ParseMacroBody(std::string_view end, const Token& opener,
                                     Stmt* statement) {
   const int loop_depth = std::exchange(loop_depth_, 0);
@@ -230,6 +247,7 @@ absl::Status Parser::ParseMacroBody(std::string_view end, const Token& opener,
   return absl::OkStatus();
 }
 
+// if a %} ... {% elif b %} ... {% else %} ... {% endif
 absl::Status Parser::ParseIf(Stmt* statement) {
   statement->kind = StmtKind::kIf;
   for (;;) {
@@ -250,6 +268,7 @@ absl::Status Parser::ParseIf(Stmt* statement) {
   return Expect(TokenKind::kName, "endif");
 }
 
+// for target in value [if condition] %} ... [{% else %} ...] {% endfor
 absl::Status Parser::ParseFor(Stmt* statement) {
   const Token opener = tokens_[next_ - 1];
   statement->kind = StmtKind::kFor;
@@ -279,6 +298,7 @@ absl::Status Parser::ParseFor(Stmt* statement) {
   return Expect(TokenKind::kName, "endfor");
 }
 
+// set target = value, or: set target [| filter] %} ... {% endset
 absl::Status Parser::ParseSet(Stmt* statement) {
   const Token opener = tokens_[next_ - 1];
   ZQFP_ASSIGN_OR_RETURN(statement->target, ParseTarget(true));
@@ -296,6 +316,7 @@ absl::Status Parser::ParseSet(Stmt* statement) {
   return ParseBody("endset", opener, &statement->body);
 }
 
+// filter a | b(1) %} ... {% endfilter
 absl::Status Parser::ParseFilterBlock(Stmt* statement) {
   const Token opener = tokens_[next_ - 1];
   statement->kind = StmtKind::kFilter;
@@ -306,6 +327,7 @@ absl::Status Parser::ParseFilterBlock(Stmt* statement) {
   return ParseBody("endfilter", opener, &statement->body);
 }
 
+// with a = 1, b = 2 %} ... {% endwith
 absl::Status Parser::ParseWith(Stmt* statement) {
   const Token opener = tokens_[next_ - 1];
   statement->kind = StmtKind::kWith;
@@ -321,6 +343,7 @@ absl::Status Parser::ParseWith(Stmt* statement) {
   return ParseBody("endwith", opener, &statement->body);
 }
 
+// (a, b=1, c=2): behind a default all have one.
 absl::Status Parser::ParseParameters(Stmt* statement) {
   ZQFP_RETURN_IF_ERROR(Expect(TokenKind::kOperator, "("));
   while (!IsOperator(")")) {
@@ -342,6 +365,7 @@ absl::Status Parser::ParseParameters(Stmt* statement) {
   return Expect(TokenKind::kOperator, ")");
 }
 
+// macro name(parameters) %} ... {% endmacro
 absl::Status Parser::ParseMacro(Stmt* statement) {
   const Token opener = tokens_[next_ - 1];
   statement->kind = StmtKind::kMacro;
@@ -354,6 +378,7 @@ absl::Status Parser::ParseMacro(Stmt* statement) {
   return ParseMacroBody("endmacro", opener, statement);
 }
 
+// call [(parameters)] macro(arguments) %} ... {% endcall
 absl::Status Parser::ParseCall(Stmt* statement) {
   const Token opener = tokens_[next_ - 1];
   statement->kind = StmtKind::kCall;
@@ -366,6 +391,7 @@ absl::Status Parser::ParseCall(Stmt* statement) {
   return ParseMacroBody("endcall", opener, statement);
 }
 
+// A name, a namespace's attribute, or targets in parentheses.
 absl::StatusOr<Target> Parser::ParseOneTarget(bool namespaces_allowed) {
   if (SkipOperator("(")) {
     ZQFP_RETURN_IF_ERROR(Enter());
@@ -392,6 +418,7 @@ absl::StatusOr<Target> Parser::ParseOneTarget(bool namespaces_allowed) {
   return target;
 }
 
+// One target, or several with commas.
 absl::StatusOr<Target> Parser::ParseTarget(bool namespaces_allowed) {
   ZQFP_ASSIGN_OR_RETURN(Target first, ParseOneTarget(namespaces_allowed));
   if (!IsOperator(",")) return first;

@@ -35,6 +35,7 @@ absl::Status ReadNumber(std::string_view format, size_t* i, int* number) {
   return absl::OkStatus();
 }
 
+// From behind the % to behind the letter.
 absl::StatusOr<Conversion> ReadConversion(std::string_view format, size_t* i) {
   Conversion conversion;
   while (*i < format.size() &&
@@ -51,6 +52,7 @@ absl::StatusOr<Conversion> ReadConversion(std::string_view format, size_t* i) {
   return conversion;
 }
 
+// Widths count characters, not bytes, so C cannot do this.
 std::string Pad(const Conversion& conversion, std::string text) {
   const int64_t missing = conversion.width - NumCodePoints(text);
   if (missing <= 0) return text;
@@ -75,6 +77,7 @@ std::string PrintNumber(const Conversion& conversion, const char* length,
   return std::string(buffer, static_cast<size_t>(size));
 }
 
+// %d takes a float and cuts it; the other integer conversions do not.
 absl::StatusOr<std::string> FormatNumber(Conversion conversion,
                                          const Value& value) {
   if (!value.IsNumber()) {
@@ -107,6 +110,7 @@ absl::StatusOr<std::string> FormatNumber(Conversion conversion,
   return PrintNumber(conversion, "l", static_cast<unsigned long>(integer));
 }
 
+// Dispatches on the letter; text is cut to its precision, then padded.
 absl::StatusOr<std::string> FormatOne(Budget& budget,
                                       const Conversion& conversion,
                                       const Value& value) {
@@ -151,6 +155,7 @@ absl::StatusOr<std::string> FormatOne(Budget& budget,
 
 }  // namespace
 
+// Arguments are used in order, and all of them must be.
 absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
                                     std::span<const Value> arguments) {
   std::string out;

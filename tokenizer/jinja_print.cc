@@ -16,6 +16,7 @@ class ReprWriter {
  public:
   explicit ReprWriter(Budget& budget) : budget_(budget) {}
 
+  // Recursion is bounded by kMaxValueDepth, the work by the budget.
   absl::Status Write(const Value& value) {
     if (!budget_.Step()) return budget_.status();
     switch (value.kind) {
@@ -46,6 +47,7 @@ class ReprWriter {
     if (budget_.Bytes(static_cast<int64_t>(text.size()))) out_.append(text);
   }
 
+  // What has no parts.
   absl::Status WriteScalar(const Value& value) {
     switch (value.kind) {
       case Kind::kUndefined:
@@ -71,6 +73,7 @@ class ReprWriter {
     }
   }
 
+  // A tuple of one closes with ",)".
   absl::Status WriteItems(std::string_view open,
                           const std::vector<Value>& items,
                           std::string_view close) {
@@ -83,6 +86,7 @@ class ReprWriter {
     return budget_.status();
   }
 
+  // {'a': 1, 2: None}
   absl::Status WriteDict(const Dict& dict) {
     Append("{");
     for (size_t i = 0; i < dict.entries.size(); ++i) {
@@ -101,6 +105,7 @@ class ReprWriter {
 
 }  // namespace
 
+// The shortest digits that read back as the same number, in Python's layout.
 std::string FormatFloat(double number) {
   if (std::isnan(number)) return "nan";
   if (std::isinf(number)) return number < 0 ? "-inf" : "inf";
@@ -119,12 +124,14 @@ std::string FormatFloat(double number) {
   return out;
 }
 
+// As lists show their elements: strings in quotes.
 absl::StatusOr<std::string> ToRepr(Budget& budget, const Value& value) {
   ReprWriter writer(budget);
   ZQFP_RETURN_IF_ERROR(writer.Write(value));
   return writer.Take();
 }
 
+// As {{ }} shows a value: strings as they are, undefined as nothing.
 absl::StatusOr<std::string> ToStr(Budget& budget, const Value& value) {
   if (value.IsUndefined()) return std::string();
   if (value.IsString()) {

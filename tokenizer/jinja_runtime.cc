@@ -9,6 +9,7 @@
 namespace zqfp::jinja {
 namespace {
 
+// Tables write parameter lists as one literal.
 std::vector<std::string_view> SplitNames(std::string_view names) {
   std::vector<std::string_view> out;
   while (!names.empty()) {
@@ -21,6 +22,7 @@ std::vector<std::string_view> SplitNames(std::string_view names) {
 
 }  // namespace
 
+// Python's rules, except that every parameter may be given by name.
 absl::StatusOr<BoundArguments> Bind(std::string_view callee,
                                     std::string_view parameters,
                                     int num_required, CallArguments arguments) {
@@ -54,6 +56,7 @@ absl::StatusOr<BoundArguments> Bind(std::string_view callee,
   return bound;
 }
 
+// True and False are integers, floats are not.
 absl::StatusOr<int64_t> IntegerArgument(const std::optional<Value>& argument,
                                         int64_t otherwise) {
   if (!argument.has_value()) return otherwise;
@@ -63,6 +66,7 @@ absl::StatusOr<int64_t> IntegerArgument(const std::optional<Value>& argument,
                TypeName(*argument));
 }
 
+// No conversion: str methods want strings.
 absl::StatusOr<std::string> TextArgument(const std::optional<Value>& argument,
                                          std::string_view otherwise) {
   if (!argument.has_value()) return std::string(otherwise);
@@ -71,6 +75,7 @@ absl::StatusOr<std::string> TextArgument(const std::optional<Value>& argument,
   return Error("expected a string, found {}", TypeName(*argument));
 }
 
+// Any value can be a flag.
 bool FlagArgument(const std::optional<Value>& argument, bool otherwise) {
   return argument.has_value() ? IsTrue(*argument) : otherwise;
 }

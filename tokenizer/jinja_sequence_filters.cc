@@ -16,17 +16,20 @@ namespace {
 using Result = absl::StatusOr<Value>;
 using Arguments = BoundArguments;
 
+// x|length, also called count.
 Result LengthFilter(Runtime&, const Value& input, const Arguments&) {
   ZQFP_ASSIGN_OR_RETURN(const int64_t length, Length(input));
   return Int(length);
 }
 
+// x|list: the characters of a string, the keys of a dict.
 Result ListFilter(Runtime& runtime, const Value& input, const Arguments&) {
   ZQFP_ASSIGN_OR_RETURN(std::vector<Value> items,
                         Iterate(runtime.budget, input));
   return MakeSequence(runtime.budget, Kind::kList, std::move(items));
 }
 
+// x|first and x|last, without a copy where the item lies ready.
 template <bool first>
 Result End(Runtime& runtime, const Value& input, const Arguments&) {
   if (!first && input.Is(Kind::kIterator)) {
@@ -51,6 +54,7 @@ Result End(Runtime& runtime, const Value& input, const Arguments&) {
                          : "No last item, sequence was empty.");
 }
 
+// x|reverse: a string stays a string, the rest becomes an iterator.
 Result Reverse(Runtime& runtime, const Value& input, const Arguments&) {
   ZQFP_ASSIGN_OR_RETURN(std::vector<Value> items,
                         Iterate(runtime.budget, input));
@@ -63,6 +67,7 @@ Result Reverse(Runtime& runtime, const Value& input, const Arguments&) {
   return MakeString(runtime.budget, std::move(text));
 }
 
+// x|items: like x.items(), but undefined has none.
 Result Items(Runtime& runtime, const Value& input, const Arguments&) {
   std::vector<Value> pairs;
   if (!input.IsUndefined()) {
@@ -118,6 +123,7 @@ absl::Status SortKeyed(Budget& budget, std::vector<Keyed>& items,
   return budget.status();
 }
 
+// x|sort(reverse=false, case_sensitive=false, attribute=none).
 Result SortFilter(Runtime& runtime, const Value& input,
                   const Arguments& arguments) {
   const bool descending = FlagArgument(arguments[0], false);
@@ -140,6 +146,7 @@ Result SortFilter(Runtime& runtime, const Value& input,
   return MakeSequence(runtime.budget, Kind::kList, std::move(sorted));
 }
 
+// x|dictsort(case_sensitive=false, by='key', reverse=false): pairs.
 Result DictSort(Runtime& runtime, const Value& input,
                 const Arguments& arguments) {
   const bool case_sensitive = FlagArgument(arguments[0], false);
@@ -166,6 +173,7 @@ Result DictSort(Runtime& runtime, const Value& input,
   return MakeSequence(runtime.budget, Kind::kList, std::move(sorted));
 }
 
+// x|min and x|max(case_sensitive=false, attribute=none): the first of equals.
 template <bool smallest>
 Result Extreme(Runtime& runtime, const Value& input,
                const Arguments& arguments) {
@@ -195,6 +203,7 @@ Result Extreme(Runtime& runtime, const Value& input,
   return items[best];
 }
 
+// x|unique(case_sensitive=false, attribute=none), in order of appearance.
 Result Unique(Runtime& runtime, const Value& input,
               const Arguments& arguments) {
   const bool case_sensitive = FlagArgument(arguments[0], false);
@@ -216,6 +225,7 @@ Result Unique(Runtime& runtime, const Value& input,
   return MakeSequence(runtime.budget, Kind::kIterator, std::move(unique));
 }
 
+// x|batch(n, fill_with=none): lists of n, the last one maybe filled up.
 Result Batch(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items,
                         Iterate(runtime.budget, input));
@@ -264,6 +274,7 @@ Result MapAttribute(Runtime& runtime, const std::vector<Value>& items,
   return MakeSequence(runtime.budget, Kind::kIterator, std::move(mapped));
 }
 
+// x|map('filter', arguments...) or x|map(attribute='a').
 Result Map(Runtime& runtime, const Value& input, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items,
                         Iterate(runtime.budget, input));

@@ -21,6 +21,7 @@ struct StringMethod {
   Result (*function)(Budget&, const std::string& self, const Arguments&);
 };
 
+// None stands for an argument that is absent.
 bool IsGiven(const std::optional<Value>& argument) {
   return argument.has_value() && !argument->Is(Kind::kNone);
 }
@@ -30,6 +31,7 @@ Value Part(Budget& budget, std::string_view text) {
   return MakeString(budget, std::string(text));
 }
 
+// strip(chars), lstrip, rstrip: `chars` is a set of characters.
 template <Side side>
 Result StripMethod(Budget& budget, const std::string& self,
                    const Arguments& arguments) {
@@ -74,6 +76,7 @@ std::vector<std::string_view> SplitSpaceFromRight(std::string_view text,
   return parts;
 }
 
+// At most `limit` cuts (negative: all), from the left.
 std::vector<std::string_view> SplitAt(std::string_view text,
                                       std::string_view separator,
                                       int64_t limit) {
@@ -105,6 +108,7 @@ std::vector<std::string_view> SplitAtFromRight(std::string_view text,
   return parts;
 }
 
+// split(sep, maxsplit) and rsplit: without sep, at runs of white space.
 template <Side side>
 Result SplitMethod(Budget& budget, const std::string& self,
                    const Arguments& arguments) {
@@ -128,11 +132,13 @@ Result SplitMethod(Budget& budget, const std::string& self,
   return MakeSequence(budget, Kind::kList, std::move(items));
 }
 
+// What str.splitlines cuts at; more than a newline.
 bool IsLineEnd(char32_t c) {
   return (c >= '\n' && c <= '\r') || (c >= 0x1C && c <= 0x1E) || c == 0x85 ||
          c == 0x2028 || c == 0x2029;
 }
 
+// splitlines(keepends): a newline at the end opens no further line.
 Result SplitLines(Budget& budget, const std::string& self,
                   const Arguments& arguments) {
   const bool keep = FlagArgument(arguments[0], false);
@@ -154,6 +160,7 @@ Result SplitLines(Budget& budget, const std::string& self,
   return MakeSequence(budget, Kind::kList, std::move(lines));
 }
 
+// startswith(x) and endswith(x); x is a string or a tuple of strings.
 template <bool at_start>
 Result StartsOrEnds(Budget& budget, const std::string& self,
                     const Arguments& arguments) {
@@ -173,11 +180,13 @@ Result StartsOrEnds(Budget& budget, const std::string& self,
       std::any_of(wanted.items().begin(), wanted.items().end(), matches));
 }
 
+// upper(), lower(), title(), capitalize().
 template <std::string (*convert)(std::string_view)>
 Result Convert(Budget& budget, const std::string& self, const Arguments&) {
   return MakeString(budget, convert(self));
 }
 
+// replace(old, new, count).
 Result ReplaceMethod(Budget& budget, const std::string& self,
                      const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::string from, TextArgument(arguments[0], ""));
@@ -193,6 +202,7 @@ Result ReplaceMethod(Budget& budget, const std::string& self,
   return MakeString(budget, Replace(self, from, to, limit));
 }
 
+// sep.join(items); unlike the filter, it wants strings.
 Result JoinMethod(Budget& budget, const std::string& self,
                   const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items,
@@ -221,6 +231,7 @@ struct Window {
   bool is_inside = true;  // false: start is behind the end of self
 };
 
+// Negative bounds count from the end.
 absl::StatusOr<Window> MakeWindow(std::string_view self,
                                   const std::optional<Value>& start,
                                   const std::optional<Value>& stop) {
@@ -245,6 +256,7 @@ absl::StatusOr<Window> MakeWindow(std::string_view self,
   return window;
 }
 
+// find, rfind and index(sub, start, end), in code points.
 template <bool last, bool must_exist>
 Result FindMethodOf(Budget& budget, const std::string& self,
                     const Arguments& arguments) {
@@ -263,6 +275,7 @@ Result FindMethodOf(Budget& budget, const std::string& self,
   return Int(window.start + NumCodePoints(window.text.substr(0, found)));
 }
 
+// count(sub, start, end): occurrences that do not overlap.
 Result CountMethod(Budget& budget, const std::string& self,
                    const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::string pattern,
@@ -275,6 +288,7 @@ Result CountMethod(Budget& budget, const std::string& self,
   return Int(static_cast<int64_t>(FindAll(window.text, pattern, -1).size()));
 }
 
+// removeprefix(x) and removesuffix(x).
 template <bool at_start>
 Result RemoveAffix(Budget& budget, const std::string& self,
                    const Arguments& arguments) {
@@ -289,6 +303,7 @@ Result RemoveAffix(Budget& budget, const std::string& self,
   return Part(budget, rest);
 }
 
+// partition(sep) and rpartition(sep): always three parts.
 template <bool last>
 Result Partition(Budget& budget, const std::string& self,
                  const Arguments& arguments) {
@@ -312,6 +327,7 @@ Result Partition(Budget& budget, const std::string& self,
   return MakeSequence(budget, Kind::kTuple, std::move(items));
 }
 
+// isdigit() and its kin: false for the empty string.
 template <bool (*predicate)(char32_t)>
 Result AllAre(Budget& budget, const std::string& self, const Arguments&) {
   budget.Step(static_cast<int64_t>(self.size()) / 64);
@@ -321,8 +337,10 @@ Result AllAre(Budget& budget, const std::string& self, const Arguments&) {
   return Bool(!self.empty());
 }
 
+// str.isalnum, for which an underscore does not count.
 bool IsLetterOrDigit(char32_t c) { return c != '_' && IsWordChar(c); }
 
+// isupper() and islower(): some letter, and none of the other case.
 template <bool upper>
 Result HasCase(Budget& budget, const std::string& self, const Arguments&) {
   budget.Step(static_cast<int64_t>(self.size()) / 64);
@@ -397,6 +415,7 @@ constexpr StringMethod kMethods[] = {
     {"center", "width fillchar", 1, Justify<Side::kBoth>},
 };
 
+// Null if there is none.
 const StringMethod* FindStringMethod(std::string_view name) {
   for (const StringMethod& method : kMethods) {
     if (method.name == name) return &method;
@@ -406,10 +425,12 @@ const StringMethod* FindStringMethod(std::string_view name) {
 
 }  // namespace
 
+// Asked when the attribute is read, before any call.
 bool IsStringMethod(std::string_view name) {
   return FindStringMethod(name) != nullptr;
 }
 
+// Every method may read or copy the whole string: that is paid for here.
 absl::StatusOr<Value> CallStringMethod(Runtime& runtime, const Value& self,
                                        std::string_view name,
                                        CallArguments arguments) {

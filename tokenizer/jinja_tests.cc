@@ -25,19 +25,23 @@ namespace {
 
 using Outcome = absl::StatusOr<bool>;
 
+// A kind that is a Python type of its own.
 template <Kind kind>
 Outcome IsKind(Runtime&, const Value& value, const Value&) {
   return value.kind == kind;
 }
 
+// The one use of an undefined name that is no error.
 Outcome Defined(Runtime&, const Value& value, const Value&) {
   return !value.IsUndefined();
 }
 
+// Booleans are numbers in Python.
 Outcome Number(Runtime&, const Value& value, const Value&) {
   return value.IsNumber();
 }
 
+// `is true` is about the constant, not about truth.
 template <bool wanted>
 Outcome IsLiteral(Runtime&, const Value& value, const Value&) {
   return value.Is(Kind::kBool) && value.boolean == wanted;
@@ -50,6 +54,7 @@ Outcome IsSequence(Runtime&, const Value& value, const Value&) {
          value.Is(Kind::kRange);
 }
 
+// What `for` accepts, None not included.
 Outcome IsIterable(Runtime&, const Value& value, const Value&) {
   return value.IsUndefined() || value.IsString() || value.Is(Kind::kDict) ||
          value.IsSequence() || value.Is(Kind::kLoop);
@@ -60,6 +65,7 @@ Outcome IsCallable(Runtime&, const Value& value, const Value&) {
   return value.kind >= Kind::kLoop || value.IsUndefined();
 }
 
+// value % divisor == wanted; what has no remainder is an error.
 Outcome Remainder(Runtime& runtime, const Value& value, int64_t divisor,
                   int64_t wanted) {
   ZQFP_ASSIGN_OR_RETURN(
@@ -76,6 +82,7 @@ Outcome IsEven(Runtime& runtime, const Value& value, const Value&) {
   return Remainder(runtime, value, 2, 0);
 }
 
+// Zero as a divisor is an error, as in Python.
 Outcome DivisibleBy(Runtime& runtime, const Value& value, const Value& other) {
   ZQFP_ASSIGN_OR_RETURN(
       const Value rest,
@@ -83,6 +90,7 @@ Outcome DivisibleBy(Runtime& runtime, const Value& value, const Value& other) {
   return Equal(runtime.budget, rest, Int(0));
 }
 
+// Python's `is`. Objects are the same if they share their heap part.
 Outcome SameAs(Runtime&, const Value& value, const Value& other) {
   if (value.kind != other.kind) return false;
   switch (value.kind) {
@@ -99,6 +107,7 @@ Outcome SameAs(Runtime&, const Value& value, const Value& other) {
   }
 }
 
+// The operators under their names.
 template <Operator op>
 Outcome Compares(Runtime& runtime, const Value& value, const Value& other) {
   return Compare(runtime.budget, op, value, other);
@@ -117,14 +126,17 @@ Outcome HasCase(Runtime& runtime, const Value& value, const Value&) {
   return found;
 }
 
+// 'upper' is filter: so that a template may ask what there is.
 Outcome NamesFilter(Runtime&, const Value& value, const Value&) {
   return value.IsString() && FindFilter(value.text()) != nullptr;
 }
 
+// The same for tests.
 Outcome NamesTest(Runtime&, const Value& value, const Value&) {
   return value.IsString() && FindTest(value.text()) != nullptr;
 }
 
+// What `safe` and `escape` return.
 Outcome IsEscaped(Runtime&, const Value& value, const Value&) {
   return value.markup;
 }
@@ -173,6 +185,7 @@ constexpr Test kTests[] = {
 
 }  // namespace
 
+// Runs at parse time, and for the names that select() gets.
 const Test* FindTest(std::string_view name) {
   for (const Test& test : kTests) {
     if (test.name == name) return &test;
@@ -180,6 +193,7 @@ const Test* FindTest(std::string_view name) {
   return nullptr;
 }
 
+// No test has optional arguments.
 absl::StatusOr<bool> ApplyTest(Runtime& runtime, const Test& test,
                                const Value& value, CallArguments arguments) {
   if (!arguments.keyword.empty() ||

@@ -24,6 +24,7 @@ void AppendUpper(char32_t c, std::string* out) {
   }
 }
 
+// Title case differs from upper case for digraphs and this letter.
 void AppendTitle(char32_t c, std::string* out) {
   if (c == 0xDF) {
     out->append("Ss");
@@ -32,6 +33,7 @@ void AppendTitle(char32_t c, std::string* out) {
   }
 }
 
+// The one letter whose lower case is two code points.
 void AppendLower(char32_t c, std::string* out) {
   if (c == 0x130) {  // capital i with dot above
     out->append("i\u0307");
@@ -40,12 +42,15 @@ void AppendLower(char32_t c, std::string* out) {
   }
 }
 
+// What title() takes for the inside of a word.
 bool IsCased(char32_t c) { return IsUpper(c) || IsLower(c); }
 
+// Unicode's general category.
 utf8proc_category_t Category(char32_t c) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(c));
 }
 
+// Walks in from the ends, code point by code point.
 template <typename Predicate>
 std::string_view StripIf(std::string_view text, Side side, Predicate strip) {
   size_t begin = 0;
@@ -67,6 +72,7 @@ std::string_view StripIf(std::string_view text, Side side, Predicate strip) {
 
 }  // namespace
 
+// Surrogates and overlong forms are not valid.
 bool IsValidUtf8(std::string_view text) {
   size_t position = 0;
   while (position < text.size()) {
@@ -84,6 +90,7 @@ bool IsValidUtf8(std::string_view text) {
   return true;
 }
 
+// ASCII is most of what there is: no table for it.
 char32_t NextCodePoint(std::string_view text, size_t* position) {
   const auto first = static_cast<unsigned char>(text[*position]);
   if (first < 0x80) {
@@ -102,6 +109,7 @@ char32_t NextCodePoint(std::string_view text, size_t* position) {
   return static_cast<char32_t>(c);
 }
 
+// `code_point` is a valid one.
 void AppendUtf8(char32_t code_point, std::string* out) {
   utf8proc_uint8_t bytes[4];
   const utf8proc_ssize_t size =
@@ -109,11 +117,13 @@ void AppendUtf8(char32_t code_point, std::string* out) {
   out->append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
 }
 
+// Every byte that does not continue a character begins one.
 int64_t NumCodePoints(std::string_view text) {
   return std::count_if(text.begin(), text.end(),
                        [](char c) { return (c & 0xC0) != 0x80; });
 }
 
+// Eight bytes per character: kMaxTextBytes bounds it.
 std::vector<size_t> CodePointOffsets(std::string_view text) {
   std::vector<size_t> offsets;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -123,6 +133,7 @@ std::vector<size_t> CodePointOffsets(std::string_view text) {
   return offsets;
 }
 
+// The list of CPython; not Unicode's property, which lacks 1C to 1F.
 bool IsSpace(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 ||
          c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
@@ -130,6 +141,7 @@ bool IsSpace(char32_t c) {
          c == 0x3000;
 }
 
+// The five letter categories, modifiers included.
 bool IsLetter(char32_t c) {
   const utf8proc_category_t category = Category(c);
   return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
@@ -137,6 +149,7 @@ bool IsLetter(char32_t c) {
 
 bool IsDigit(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_ND; }
 
+// Letters and numbers of any script, and the underscore.
 bool IsWordChar(char32_t c) {
   const utf8proc_category_t category = Category(c);
   return c == '_' || IsLetter(c) ||
@@ -146,6 +159,7 @@ bool IsWordChar(char32_t c) {
 bool IsUpper(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_LU; }
 bool IsLower(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_LL; }
 
+// What repr() shows as it is: not controls, not odd spaces, not the unassigned.
 bool IsPrintable(char32_t c) {
   switch (Category(c)) {
     case UTF8PROC_CATEGORY_CC:
@@ -163,6 +177,7 @@ bool IsPrintable(char32_t c) {
   }
 }
 
+// By code point, without context; lengths may change.
 std::string Upper(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();)
@@ -170,6 +185,7 @@ std::string Upper(std::string_view text) {
   return out;
 }
 
+// The same.
 std::string Lower(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();)
@@ -177,6 +193,7 @@ std::string Lower(std::string_view text) {
   return out;
 }
 
+// The first letter in title case, the rest in lower case.
 std::string Capitalize(std::string_view text) {
   std::string out;
   if (text.empty()) return out;
@@ -185,6 +202,7 @@ std::string Capitalize(std::string_view text) {
   return out + Lower(text.substr(rest));
 }
 
+// Words are runs of cased letters: "it's" becomes "It'S".
 std::string Title(std::string_view text) {
   std::string out;
   bool in_word = false;
@@ -218,10 +236,12 @@ std::string FilterTitle(std::string_view text) {
   return out;
 }
 
+// Python's strip() without an argument.
 std::string_view StripSpace(std::string_view text, Side side) {
   return StripIf(text, side, IsSpace);
 }
 
+// A sorted set, as both can be long.
 std::string_view Strip(std::string_view text, std::string_view characters,
                        Side side) {
   std::vector<char32_t> set;
@@ -254,6 +274,7 @@ size_t Find(std::string_view text, std::string_view pattern, size_t from) {
   return kNotFound;
 }
 
+// Finds the mirrored pattern in the mirrored text: bytes will do for that.
 size_t FindLast(std::string_view text, std::string_view pattern) {
   if (pattern.empty()) return text.size();
   const std::string mirrored_text(text.rbegin(), text.rend());
@@ -262,6 +283,7 @@ size_t FindLast(std::string_view text, std::string_view pattern) {
   return found == kNotFound ? kNotFound : text.size() - found - pattern.size();
 }
 
+// As split and replace cut: the next search starts behind the last hit.
 std::vector<size_t> FindAll(std::string_view text, std::string_view pattern,
                             int64_t limit) {
   std::vector<size_t> starts;
@@ -275,6 +297,7 @@ std::vector<size_t> FindAll(std::string_view text, std::string_view pattern,
   return starts;
 }
 
+// The caller has checked the size of the result.
 std::string Replace(std::string_view text, std::string_view from,
                     std::string_view to, int64_t limit) {
   std::string out;
@@ -298,6 +321,7 @@ std::string Replace(std::string_view text, std::string_view from,
   return out.append(text.substr(copied));
 }
 
+// Single quotes, unless the text holds some and no double ones.
 std::string Repr(std::string_view text) {
   const char quote =
       text.find('\'') != kNotFound && text.find('"') == kNotFound ? '"' : '\'';
@@ -323,6 +347,7 @@ std::string Repr(std::string_view text) {
   return out;
 }
 
+// The five characters, with the entities that markupsafe chooses.
 std::string EscapeHtml(std::string_view text) {
   std::string out;
   for (const char c : text) {

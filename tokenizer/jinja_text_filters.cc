@@ -15,12 +15,14 @@ namespace {
 using Result = absl::StatusOr<Value>;
 using Arguments = BoundArguments;
 
+// x|string: str(x), and markup stays markup.
 Result StringFilter(Runtime& runtime, const Value& input, const Arguments&) {
   if (input.IsString()) return input;
   ZQFP_ASSIGN_OR_RETURN(std::string text, ToStr(runtime.budget, input));
   return MakeString(runtime.budget, std::move(text));
 }
 
+// x|upper, lower, title, capitalize.
 template <std::string (*convert)(std::string_view)>
 Result Convert(Runtime& runtime, const Value& input, const Arguments&) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(runtime.budget, input));
@@ -30,6 +32,7 @@ Result Convert(Runtime& runtime, const Value& input, const Arguments&) {
   return result;
 }
 
+// x|trim(chars): white space at both ends, or a set of characters.
 Result Trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(runtime.budget, input));
   runtime.budget.Scan(static_cast<int64_t>(text.size()));
@@ -49,6 +52,7 @@ Result CallOn(Runtime& runtime, const Value& input, std::string_view method,
   return CallStringMethod(runtime, self, method, {std::move(arguments), {}});
 }
 
+// x|replace(old, new, count), on str() of all three.
 Result ReplaceFilter(Runtime& runtime, const Value& input,
                      const Arguments& arguments) {
   std::vector<Value> forwarded;
@@ -64,11 +68,13 @@ Result ReplaceFilter(Runtime& runtime, const Value& input,
   return CallOn(runtime, input, "replace", std::move(forwarded));
 }
 
+// x|center(width=80).
 Result Center(Runtime& runtime, const Value& input,
               const Arguments& arguments) {
   return CallOn(runtime, input, "center", {arguments[0].value_or(Int(80))});
 }
 
+// x|join(separator='', attribute=none): str() of the items.
 Result Join(Runtime& runtime, const Value& input, const Arguments& arguments) {
   Budget& budget = runtime.budget;
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items, Iterate(budget, input));
@@ -99,6 +105,7 @@ absl::StatusOr<std::vector<Value>> Lines(Runtime& runtime, std::string text) {
   return lines.items();
 }
 
+// x|indent(width=4, first=false, blank=false); width may be the text itself.
 Result Indent(Runtime& runtime, const Value& input,
               const Arguments& arguments) {
   Budget& budget = runtime.budget;
@@ -131,12 +138,14 @@ Result Indent(Runtime& runtime, const Value& input,
   return MakeString(budget, std::move(out));
 }
 
+// x|safe marks a text as HTML: nothing is escaped here, but + remembers.
 Result Safe(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(Value text, StringFilter(runtime, input, arguments));
   text.markup = true;
   return text;
 }
 
+// x|escape, also called e; a second time changes nothing.
 Result Escape(Runtime& runtime, const Value& input,
               const Arguments& arguments) {
   if (input.markup) return input;
@@ -158,6 +167,7 @@ Result Format(Runtime& runtime, const Value& input, CallArguments arguments) {
   return PercentFormat(runtime.budget, format, arguments.positional);
 }
 
+// The arguments as json.dumps understands them.
 absl::StatusOr<JsonStyle> MakeJsonStyle(const Arguments& arguments) {
   JsonStyle style;
   style.ensure_ascii = FlagArgument(arguments[0], false);
@@ -189,6 +199,8 @@ absl::StatusOr<JsonStyle> MakeJsonStyle(const Arguments& arguments) {
   return style;
 }
 
+// x|tojson(ensure_ascii=false, indent=none, separators=none, sort_keys=false):
+// the filter of transformers, not Jinja's, which escapes HTML.
 Result ToJsonFilter(Runtime& runtime, const Value& input,
                     const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const JsonStyle style, MakeJsonStyle(arguments));

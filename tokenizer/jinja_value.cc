@@ -14,6 +14,7 @@ namespace {
 // Roughly what one heap object costs beside its payload.
 constexpr int64_t kObjectBytes = 64;
 
+// A value of a kind with a heap part.
 Value WithObject(Kind kind, std::shared_ptr<const Object> object) {
   Value value;
   value.kind = kind;
@@ -21,6 +22,8 @@ Value WithObject(Kind kind, std::shared_ptr<const Object> object) {
   return value;
 }
 
+// Kinds whose heap part is a string. Undefined ones draw on no budget: their
+// reasons are short and come from here.
 Value TextValue(Kind kind, std::string text) {
   auto object = std::make_shared<Text>();
   object->text = std::move(text);
@@ -29,6 +32,7 @@ Value TextValue(Kind kind, std::string text) {
 
 }  // namespace
 
+// Empty for kinds without one, so that callers need not ask.
 const std::string& Value::text() const {
   static const std::string* const kEmpty = new std::string;
   if (object == nullptr) return *kEmpty;
@@ -47,6 +51,7 @@ const std::string& Value::text() const {
   }
 }
 
+// Shared, never copied by this.
 const std::vector<Value>& Value::items() const {
   ZQFP_CHECK(IsSequence());
   return static_cast<const Sequence&>(*object).items;
@@ -83,6 +88,8 @@ Value Float(double number) {
   return value;
 }
 
+// Strings that are made count even after they are gone: the budget bounds work
+// and memory alike.
 Value MakeString(Budget& budget, std::string text) {
   if (!budget.TextBytes(static_cast<int64_t>(text.size())) ||
       !budget.Bytes(kObjectBytes)) {
@@ -91,6 +98,7 @@ Value MakeString(Budget& budget, std::string text) {
   return TextValue(Kind::kString, std::move(text));
 }
 
+// Depth first, size second: both may refuse.
 Value MakeSequence(Budget& budget, Kind kind, std::vector<Value> items,
                    std::string label) {
   const int64_t num_bytes =
@@ -108,6 +116,7 @@ Value MakeSequence(Budget& budget, Kind kind, std::vector<Value> items,
   return WithObject(kind, std::move(object));
 }
 
+// Keeps its value alive, and so nests like a container.
 Value MakeMethod(Budget& budget, Value self, std::string name) {
   auto object = std::make_shared<Method>();
   object->depth = self.depth() + 1;
@@ -120,6 +129,7 @@ Value MakeMethod(Budget& budget, Value self, std::string name) {
   return WithObject(Kind::kMethod, std::move(object));
 }
 
+// A loop holds its items, and a template may keep the loop in a list.
 Value MakeLoop(Budget& budget, std::shared_ptr<Loop> loop) {
   for (const Value& item : loop->items) {
     loop->depth = std::max(loop->depth, item.depth() + 1);
@@ -129,10 +139,12 @@ Value MakeLoop(Budget& budget, std::shared_ptr<Loop> loop) {
   return WithObject(Kind::kLoop, std::move(loop));
 }
 
+// Global functions are known by name.
 Value MakeFunction(std::string name) {
   return TextValue(Kind::kFunction, std::move(name));
 }
 
+// A prefix keeps 1 and "1" apart; sizes keep tuples of strings apart.
 absl::Status DictKey(Budget& budget, const Value& key, std::string* out) {
   switch (key.kind) {
     case Kind::kString:
@@ -169,6 +181,7 @@ absl::Status DictKey(Budget& budget, const Value& key, std::string* out) {
   }
 }
 
+// Entries are kept in a vector for their order; the index finds them.
 void DictBuilder::SetHashed(std::string hashed, Value key, Value value) {
   const int depth = std::max(key.depth(), value.depth()) + 1;
   if (depth > kMaxValueDepth) {
@@ -189,6 +202,7 @@ void DictBuilder::SetHashed(std::string hashed, Value key, Value value) {
   }
 }
 
+// For keys of any type.
 absl::Status DictBuilder::Set(Value key, Value value) {
   std::string hashed;
   ZQFP_RETURN_IF_ERROR(DictKey(budget_, key, &hashed));
@@ -196,6 +210,7 @@ absl::Status DictBuilder::Set(Value key, Value value) {
   return absl::OkStatus();
 }
 
+// For keys that are strings, which cannot fail.
 void DictBuilder::Set(std::string_view key, Value value) {
   std::string hashed = "s";
   hashed.append(key);
@@ -203,6 +218,7 @@ void DictBuilder::Set(std::string_view key, Value value) {
             std::move(value));
 }
 
+// The builder is spent afterwards.
 Value DictBuilder::Build() {
   budget_.Bytes(kObjectBytes);
   return WithObject(Kind::kDict, std::move(dict_));
@@ -218,6 +234,7 @@ const Dict& AsDict(const Value& value) {
   return static_cast<const Dict&>(*value.object);
 }
 
+// The pointer lives as long as the dict.
 const Value* FindHashed(const Value& dict, const std::string& hashed) {
   const Dict& entries = AsDict(dict);
   const auto found = entries.index.find(hashed);
@@ -225,12 +242,14 @@ const Value* FindHashed(const Value& dict, const std::string& hashed) {
                                       : &entries.entries[found->second].second;
 }
 
+// The prefix is DictKey's.
 const Value* FindInDict(const Value& dict, std::string_view key) {
   std::string hashed = "s";
   hashed.append(key);
   return FindHashed(dict, hashed);
 }
 
+// Views are named by what they print as.
 std::string_view TypeName(const Value& value) {
   switch (value.kind) {
     case Kind::kUndefined:
