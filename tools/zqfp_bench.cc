@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// zqfp-bench: prompt and generation speed of a model or a shape.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "absl/flags/flag.h"
+#include "engine/engine.h"
+#include "kernels/core/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "tools/command_line.h"
+#include "tools/kv_flag.h"
+#include "tools/machine.h"
+#include "tools/model_flags.h"
+#include "tools/shapes.h"
+
+ABSL_FLAG(std::string, shape, "",
+          "random weights of a published shape instead of a model: llama-110m, "
+          "llama-1b, llama-3b, llama2-7b, llama3-8b");
+ABSL_FLAG(int64_t, group_size, 128, "--shape: group size of the scales");
+ABSL_FLAG(std::string, scales, "m2", "--shape: free, m1 or m2");
+ABSL_FLAG(int64_t, prompt, 512, "prompt tokens per sequence");
+ABSL_FLAG(int64_t, generate, 128, "generated tokens per sequence");
+ABSL_FLAG(int64_t, batch, 1, "sequences at once");
+ABSL_FLAG(int64_t, repeat, 3, "how often each figure is measured");
+ABSL_FLAG(std::string, kv, "auto",
+          "storage of keys and values: auto, f32, bf16 or e4m3");
+ABSL_FLAG(bool, json, false, "print one JSON object");
+
+namespace zqfp::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kStepTokens = 256;
+constexpr int64_t kPageSize = 32;
+
+const ToolInfo& Info() {
+  static const ToolInfo& info = *new ToolInfo{
+      "zqfp-bench",
+      "Prompt and generation speed, against what the memory can read.",
+      "zqfp-bench [--model DIR | --shape NAME] [--prompt N] [--generate N]",
+      {{"what is measured",
+        {"shape", "group_size", "scales", "prompt", "generate", "batch",
+         "repeat", "kv"}},
+       ModelFlagGroup(),
+       {"output", {"json"}}},
+      "  zqfp-bench --shape llama-1b --threads 2\n"
+      "  zqfp-bench --model my-model --prompt 128 --generate 64 --json\n"};
+  return info;
+}
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Tokens per second of every repeat.
+struct Figure {
+  std::vector<double> values;
+
+  double At(double share) const {
+    std::vector<double> sorted = values;
+    std::sort(sorted.begin(), sorted.end());
+    if (sorted.empty()) return 0;
+    return sorted[static_cast<size_t>(
+        share * static_cast<double>(sorted.size() - 1) + 0.5)];
+  }
+  nlohmann::ordered_json ToJson() const {
+    return {{"median", At(0.5)}, {"min", At(0)}, {"max", At(1)}};
+  }
+};
+
+// Sequences of the same length side by side, straight on Model::Forward.
+class Workload {
+ public:
+  static absl::StatusOr<Workload> Create(Model* model, KvFormat kv,
+                                         int64_t batch, int64_t tokens) {
+    Workload workload(model, batch, tokens);
+    ZQFP_ASSIGN_OR_RETURN(
+        KvCache cache,
+        KvCache::Create(model->config(), {.format = ToValueFormat(kv),
+                                          .num_pages = batch * workload.pages_,
+                                          .page_size = kPageSize}));
+    workload.cache_.emplace(std::move(cache));
+    return workload;
+  }
+
+  // Every sequence gets `count` more tokens, in steps of what the model takes.
+  absl::Status Extend(int64_t count) {
+    const int64_t per_step =
+        std::max<int64_t>(1, model_->options().max_tokens / batch_);
+    for (int64_t done = 0; done < count; done += per_step) {
+      ZQFP_RETURN_IF_ERROR(Step(std::min(per_step, count - done)));
+    }
+    return absl::OkStatus();
+  }
+
+  void Rewind(int64_t length) { length_ = length; }
+
+ private:
+  Workload(Model* model, int64_t batch, int64_t tokens)
+      : model_(model),
+        batch_(batch),
+        pages_((tokens + kPageSize - 1) / kPageSize) {}
+
+  absl::Status Step(int64_t count) {
+    Batch step;
+    step.token_begin = {0};
+    step.page_table_stride = pages_;
+    const int64_t vocab_size = model_->config().vocab_size;
+    for (int64_t s = 0; s < batch_; ++s) {
+      for (int64_t i = 0; i < count; ++i) {
+        step.token_ids.push_back(
+            static_cast<int32_t>((7 * (length_ + i) + s) % vocab_size));
+      }
+      step.token_begin.push_back(static_cast<int32_t>(step.token_ids.size()));
+      step.context_len.push_back(static_cast<int32_t>(length_ + count));
+      step.rope_length.push_back(static_cast<int32_t>(length_ + count));
+      for (int64_t page = 0; page < pages_; ++page) {
+        step.page_table.push_back(static_cast<int32_t>(s * pages_ + page));
+      }
+      step.logit_rows.push_back(step.token_begin.back() - 1);
+    }
+    logits_.resize(static_cast<size_t>(batch_ * vocab_size));
+    length_ += count;
+    return model_->Forward(step, *cache_, absl::MakeSpan(logits_));
+  }
+
+  Model* model_;
+  int64_t batch_;
+  int64_t pages_;  // of one sequence
+  int64_t length_ = 0;
+  std::optional<KvCache> cache_;
+  std::vector<float> logits_;
+};
+
+struct BenchResult {
+  std::string what, backend, cpu;
+  int num_threads = 0;
+  int64_t prompt = 0, generate = 0, batch = 0;
+  Figure prompt_speed, generate_speed;
+  int64_t weight_bytes = 0;
+  double load_s = 0;
+  int64_t peak_rss_bytes = 0;
+  double read_bytes_per_s = 0;
+
+  // Bytes of weights that the generation streams per second.
+  double streamed() const {
+    return generate_speed.At(0.5) / static_cast<double>(batch) *
+           static_cast<double>(weight_bytes);
+  }
+};
+
+absl::StatusOr<QuantizationConfig> ShapeQuantization() {
+  QuantizationConfig quantization;
+  quantization.group_size = absl::GetFlag(FLAGS_group_size);
+  const int64_t g = quantization.group_size;
+  if (g != 32 && g != 64 && g != 128 && g != 256) {
+    return UsageError(
+        fmt::format("--group_size: want 32, 64, 128 or 256, found {}", g));
+  }
+  for (const ScaleConstraint constraint :
+       {ScaleConstraint::kFree, ScaleConstraint::kM1, ScaleConstraint::kM2}) {
+    quantization.constraint = constraint;
+    if (absl::GetFlag(FLAGS_scales) == ToString(constraint)) {
+      return quantization;
+    }
+  }
+  return UsageError(fmt::format("--scales: want free, m1 or m2, found '{}'",
+                                absl::GetFlag(FLAGS_scales)));
+}
+
+absl::StatusOr<std::unique_ptr<Model>> LoadWhat(std::string* what) {
+  const std::string shape = absl::GetFlag(FLAGS_shape);
+  if (shape.empty()) {
+    ZQFP_ASSIGN_OR_RETURN(*what, ModelDirectory());
+    return LoadModelFromFlags(kStepTokens);
+  }
+  ZQFP_ASSIGN_OR_RETURN(const QuantizationConfig quantization,
+                        ShapeQuantization());
+  const absl::StatusOr<Config> config = ShapeConfig(shape, quantization);
+  if (!config.ok()) return UsageError(std::string(config.status().message()));
+  *what = fmt::format("{} {} group {}", shape,
+                      std::string(ToString(quantization.constraint)),
+                      quantization.group_size);
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options,
+                        ModelOptionsFromFlags(kStepTokens));
+  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                        Model::Random(*config, 1, options));
+  if (StrictFromFlags()) ZQFP_RETURN_IF_ERROR(CheckNoFallback(*model));
+  return model;
+}
+
+absl::Status CheckCounts() {
+  const auto within = [](const char* name, int64_t value, int64_t low) {
+    if (value >= low && value <= 1'000'000) return absl::OkStatus();
+    return UsageError(
+        fmt::format("--{}: want {}..1000000, found {}", name, low, value));
+  };
+  ZQFP_RETURN_IF_ERROR(within("prompt", absl::GetFlag(FLAGS_prompt), 1));
+  ZQFP_RETURN_IF_ERROR(within("generate", absl::GetFlag(FLAGS_generate), 0));
+  ZQFP_RETURN_IF_ERROR(within("batch", absl::GetFlag(FLAGS_batch), 1));
+  ZQFP_RETURN_IF_ERROR(within("repeat", absl::GetFlag(FLAGS_repeat), 1));
+  if (absl::GetFlag(FLAGS_batch) > kStepTokens) {
+    return UsageError(fmt::format("--batch: want at most {}, found {}",
+                                  kStepTokens, absl::GetFlag(FLAGS_batch)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Measure(Model& model, KvFormat kv, BenchResult* result) {
+  ZQFP_ASSIGN_OR_RETURN(Workload workload,
+                        Workload::Create(&model, kv, result->batch,
+                                         result->prompt + result->generate));
+  ZQFP_RETURN_IF_ERROR(workload.Extend(std::min<int64_t>(8, result->prompt)));
+  for (int64_t i = 0; i < absl::GetFlag(FLAGS_repeat); ++i) {
+    workload.Rewind(0);
+    Clock::time_point start = Clock::now();
+    ZQFP_RETURN_IF_ERROR(workload.Extend(result->prompt));
+    result->prompt_speed.values.push_back(
+        static_cast<double>(result->prompt * result->batch) /
+        SecondsSince(start));
+    if (result->generate == 0) continue;
+    start = Clock::now();
+    for (int64_t t = 0; t < result->generate; ++t) {
+      if (Interrupted()) return absl::CancelledError("interrupted");
+      ZQFP_RETURN_IF_ERROR(workload.Extend(1));
+    }
+    result->generate_speed.values.push_back(
+        static_cast<double>(result->generate * result->batch) /
+        SecondsSince(start));
+  }
+  return absl::OkStatus();
+}
+
+void PrintText(const BenchResult& r) {
+  fmt::print("{}: backend {}, {} threads, {}\n", r.what, r.backend,
+             r.num_threads, r.cpu);
+  const auto line = [](const std::string& name, const Figure& figure) {
+    fmt::print("{:<24} {:>9.1f} tokens/s   (min {:.1f}, max {:.1f})\n", name,
+               figure.At(0.5), figure.At(0), figure.At(1));
+  };
+  const std::string times =
+      r.batch > 1 ? fmt::format(" x {}", r.batch) : std::string();
+  line(fmt::format("prompt {}{}", r.prompt, times), r.prompt_speed);
+  if (r.generate > 0) {
+    line(fmt::format("generate {}{}", r.generate, times), r.generate_speed);
+    fmt::print(
+        "weights streamed         {:>9.1f} GB/s, {:.0f} % of the {:.1f} "
+        "GB/s that {} threads read\n",
+        r.streamed() / 1e9, 100 * r.streamed() / r.read_bytes_per_s,
+        r.read_bytes_per_s / 1e9, r.num_threads);
+  }
+  fmt::print(
+      "weights per token        {:>9.1f} MB;  loaded in {:.3f} s;  peak "
+      "memory {:.1f} MB\n",
+      static_cast<double>(r.weight_bytes) / 1e6, r.load_s,
+      static_cast<double>(r.peak_rss_bytes) / 1e6);
+}
+
+void PrintJson(const BenchResult& r) {
+  const nlohmann::ordered_json json = {
+      {"what", r.what},
+      {"backend", r.backend},
+      {"cpu", r.cpu},
+      {"threads", r.num_threads},
+      {"prompt", r.prompt},
+      {"generate", r.generate},
+      {"batch", r.batch},
+      {"prompt_tokens_per_s", r.prompt_speed.ToJson()},
+      {"generate_tokens_per_s", r.generate_speed.ToJson()},
+      {"weight_bytes", r.weight_bytes},
+      {"streamed_gb_per_s", r.streamed() / 1e9},
+      {"read_gb_per_s", r.read_bytes_per_s / 1e9},
+      {"load_s", r.load_s},
+      {"peak_rss_bytes", r.peak_rss_bytes}};
+  fmt::print("{}\n", json.dump());
+}
+
+absl::Status Run() {
+  ZQFP_RETURN_IF_ERROR(CheckCounts());
+  ZQFP_ASSIGN_OR_RETURN(const KvFormat kv,
+                        ParseKvFormat(absl::GetFlag(FLAGS_kv)));
+  CatchInterrupt();
+  BenchResult result;
+  const Clock::time_point start = Clock::now();
+  ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                        LoadWhat(&result.what));
+  result.load_s = SecondsSince(start);
+  result.backend = model->options().backend;
+  result.num_threads = model->options().num_threads;
+  result.cpu = CpuName();
+  result.prompt = absl::GetFlag(FLAGS_prompt);
+  result.generate = absl::GetFlag(FLAGS_generate);
+  result.batch = absl::GetFlag(FLAGS_batch);
+  result.weight_bytes = model->weight_bytes();
+  ZQFP_RETURN_IF_ERROR(Measure(*model, ResolveKvFormat(kv, *model), &result));
+  // Before the bandwidth's own buffer counts.
+  result.peak_rss_bytes = PeakRssBytes();
+  kernels::ThreadPool pool(result.num_threads);
+  result.read_bytes_per_s = MeasureReadBandwidth(pool);
+  if (absl::GetFlag(FLAGS_json)) {
+    PrintJson(result);
+  } else {
+    PrintText(result);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace zqfp::tools
+
+int main(int argc, char** argv) {
+  return zqfp::tools::RunTool(argc, argv, zqfp::tools::Info(),
+                              zqfp::tools::Run);
+}
