@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <time.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "engine/engine.h"
@@ -168,7 +169,12 @@ int64_t LanguageModel::context_tokens() const {
 }
 
 std::vector<int32_t> LanguageModel::end_ids() const {
-  return state_->model->config().eos_ids;
+  // Both count: the engine stops at either's.
+  std::vector<int32_t> ids = state_->model->config().eos_ids;
+  for (const int32_t id : state_->tokenizer->eos_ids()) {
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  }
+  return ids;
 }
 
 }  // namespace zqfp
