@@ -140,7 +140,7 @@ void Register() {
       RunMatmul(state, shape);
     })->UseRealTime();
   };
-  for (int64_t m : {1, 2, 4, 8, 16, 512}) {
+  for (int64_t m : {1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 64, 512}) {
     for (int64_t group_size : {32, 128}) {
       for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
                {2048, 2048}, {256, 2048}, {5632, 2048}, {2048, 5632}}) {
