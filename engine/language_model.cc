@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "engine/engine.h"
+#include "engine/generation_config.h"
 #include "models/model.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -57,6 +58,7 @@ struct LanguageModel::State {
   std::optional<ChatTemplate> chat_template;
   std::unique_ptr<Model> model;
   std::unique_ptr<Engine> engine;
+  SamplingOptions default_sampling;
 };
 
 const char* ToString(FinishReason reason) {
@@ -93,8 +95,13 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
     if (!parsed.ok()) return ToError(parsed.status());
     state->chat_template = *std::move(parsed);
   }
+  auto sampling = LoadDefaultSampling(options.directory);
+  if (!sampling.ok()) return ToError(sampling.status());
+  state->default_sampling = *std::move(sampling);
   auto model =
-      Model::Load(options.directory, {.num_threads = options.num_threads});
+      Model::Load(options.directory, {.num_threads = options.num_threads,
+                                      .backend = options.backend,
+                                      .strict = options.strict});
   if (!model.ok()) return ToError(model.status());
   state->model = *std::move(model);
   auto engine = Engine::Create(state->model.get(), state->tokenizer.get(),
@@ -175,6 +182,28 @@ std::vector<int32_t> LanguageModel::end_ids() const {
     if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
   }
   return ids;
+}
+
+SamplingOptions LanguageModel::default_sampling() const {
+  return state_->default_sampling;
+}
+
+ModelInfo LanguageModel::info() const {
+  const Model& model = *state_->model;
+  const std::vector<LinearInfo> linears = model.Explain();
+  ModelInfo info;
+  info.architecture = std::string(ToString(model.config().architecture));
+  info.weights = linears.front().weights;
+  info.head = linears.back().weights;
+  info.backend = model.options().backend;
+  info.num_threads = model.options().num_threads;
+  info.num_layers = model.config().num_layers;
+  info.weight_bytes = model.weight_bytes();
+  info.kv_format = state_->engine->kv_format();
+  info.cache_bytes = state_->engine->cache_bytes();
+  info.tokenizer_hash = state_->tokenizer->hash();
+  if (state_->chat_template) info.template_hash = state_->chat_template->hash();
+  return info;
 }
 
 }  // namespace zqfp

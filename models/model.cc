@@ -48,6 +48,20 @@ std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
   return "";
 }
 
+// An op that only the reference serves is one that nobody made fast for this
+// backend: it is exact, and it is a fallback.
+absl::Status CheckNoFallback(const kernels::Backend& backend) {
+  for (const kernels::OpSource& source : backend.sources) {
+    if (source.table == "reference" && backend.name != "reference") {
+      return absl::FailedPreconditionError(
+          fmt::format("strict: {}: want a kernel of backend {}, found only "
+                      "the reference (zqfp-inspect --ops shows them all)",
+                      source.op, backend.name));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 struct Model::State {
@@ -83,6 +97,7 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
                                      ? kernels::SelectBackend()
                                      : kernels::MakeBackend(options.backend));
   options.backend = backend.name;
+  if (options.strict) ZQFP_RETURN_IF_ERROR(CheckNoFallback(backend));
   pool = std::make_unique<kernels::ThreadPool>(options.num_threads);
   return absl::OkStatus();
 }

@@ -20,6 +20,7 @@ struct ModelOptions {
   int num_threads = 0;       // 0: physical cores
   std::string backend;       // "": ZQFP_BACKEND, or the best of this machine
   int64_t max_tokens = 256;  // most rows of one step; sizes the buffers
+  bool strict = false;       // FailedPrecondition where an op falls back
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).

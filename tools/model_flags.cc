@@ -65,32 +65,16 @@ absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
                                   kMaxThreads, options.num_threads));
   }
   options.backend = absl::GetFlag(FLAGS_backend);
+  options.strict = absl::GetFlag(FLAGS_strict);
   options.max_tokens = max_tokens;
   return options;
-}
-
-bool StrictFromFlags() { return absl::GetFlag(FLAGS_strict); }
-
-absl::Status CheckNoFallback(const Model& model) {
-  const std::string& best = model.options().backend;
-  for (const LinearInfo& linear : model.Explain()) {
-    if (linear.kernel != best) {
-      return absl::FailedPreconditionError(fmt::format(
-          "--strict: {}: want {} by {}, found {} (see zqfp-inspect --ops)",
-          linear.name, linear.op, best, linear.kernel));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens) {
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions options,
                         ModelOptionsFromFlags(max_tokens));
-  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
-                        Model::Load(directory, options));
-  if (StrictFromFlags()) ZQFP_RETURN_IF_ERROR(CheckNoFallback(*model));
-  return model;
+  return Model::Load(directory, options);
 }
 
 }  // namespace zqfp::tools

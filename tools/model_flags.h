@@ -22,17 +22,10 @@ FlagGroup ModelFlagGroup();
 // NotFound where neither is there.
 absl::StatusOr<std::string> ModelDirectory();
 
-// What --threads and --backend ask for, for steps of max_tokens rows.
+// What --threads, --backend and --strict ask for, for steps of max_tokens rows.
 absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens);
 
-// Loads --model, and under --strict refuses it where something falls back.
 absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens);
-
-bool StrictFromFlags();
-
-// FailedPrecondition that names the first layer whose operation is not served
-// by the best table of the chosen backend.
-absl::Status CheckNoFallback(const Model& model);
 
 }  // namespace zqfp::tools
 

@@ -47,7 +47,9 @@ class Result {
   T& value() { return *std::get_if<0>(&state_); }
   const T& value() const { return *std::get_if<0>(&state_); }
   T& operator*() { return value(); }
+  const T& operator*() const { return value(); }
   T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
   const Error& error() const { return *std::get_if<1>(&state_); }
 
  private:
@@ -119,6 +121,25 @@ struct LoadOptions {
   int num_threads = 0;    // 0: physical cores
   KvFormat kv_format = KvFormat::kAuto;
   int64_t context_tokens = 0;  // cache size; 0: the model's, at most 4096
+  // "reference", "avx2", "avx512", "avx512bf16"; "": what the environment's
+  // ZQFP_BACKEND says, else the best of this machine. Never another one.
+  std::string backend;
+  bool strict = false;  // refuse to run an operation on a slower fallback
+};
+
+// What was loaded, and how it runs.
+struct ModelInfo {
+  std::string architecture;  // "LlamaForCausalLM"
+  std::string weights;       // of the layers: "e2m1 m2 group 32", "bf16"
+  std::string head;          // of the output projection: "e4m3 per row"
+  std::string backend;       // "avx512bf16"
+  int num_threads = 0;
+  int64_t num_layers = 0;
+  int64_t weight_bytes = 0;              // that one generated token streams
+  KvFormat kv_format = KvFormat::kAuto;  // as resolved
+  int64_t cache_bytes = 0;
+  std::string tokenizer_hash;  // xxhash64
+  std::string template_hash;   // of the chat template; "" without one
 };
 
 // One turn of a conversation.
@@ -162,6 +183,10 @@ class LanguageModel {
   int64_t vocab_size() const;
   int64_t context_tokens() const;  // longest prompt plus answer
   std::vector<int32_t> end_ids() const;
+  // What the model's generation_config.json recommends; greedy where it says
+  // nothing.
+  SamplingOptions default_sampling() const;
+  ModelInfo info() const;
 
  private:
   struct State;
