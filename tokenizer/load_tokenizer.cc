@@ -31,6 +31,10 @@ bool LooksLikeRanks(const std::string& bytes) {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(
     const std::string& directory) {
+  if (!Exists(directory)) {
+    return absl::NotFoundError(fmt::format(
+        "{}: want a model directory, found nothing there", directory));
+  }
   ZQFP_ASSIGN_OR_RETURN(const TokenizerConfig config,
                         LoadTokenizerConfig(directory));
   const std::string base = directory + "/";

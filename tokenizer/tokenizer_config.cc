@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -136,7 +137,10 @@ absl::Status ReadModelIds(const json& object, const std::string& name,
   for (const json& value : eos->is_array() ? *eos : json::array({*eos})) {
     int32_t id;
     ZQFP_RETURN_IF_ERROR(CheckId(value, name, "eos_token_id", &id));
-    config->eos_ids.push_back(id);
+    if (std::find(config->eos_ids.begin(), config->eos_ids.end(), id) ==
+        config->eos_ids.end()) {
+      config->eos_ids.push_back(id);
+    }
   }
   return absl::OkStatus();
 }
