@@ -157,7 +157,7 @@ int RunTool(int argc, char** argv, const ToolInfo& info,
   absl::Status status = ParseFlags(arguments, info);
   if (status.ok()) status = body();
   if (status.ok()) {
-    if (fflush(stdout) == 0) return kExitOk;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) return kExitOk;
     status = absl::DataLossError("cannot write to standard output");
   }
   fflush(stdout);

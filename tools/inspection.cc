@@ -11,6 +11,7 @@
 #include "kernels/core/status_macros.h"
 #include "models/kv_cache.h"
 #include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
 #include "tools/kv_flag.h"
 
 namespace zqfp::tools {
@@ -66,7 +67,7 @@ std::string LayerFormats(const std::vector<LinearInfo>& linears) {
 
 }  // namespace
 
-Section SummarySection(const Model& model, const Tokenizer& tokenizer) {
+Section SummarySection(const Model& model) {
   const Config& c = model.config();
   const std::vector<LinearInfo> linears = model.Explain();
   int64_t parameters = c.vocab_size * c.model_dim;  // the embedding
@@ -82,7 +83,6 @@ Section SummarySection(const Model& model, const Tokenizer& tokenizer) {
                      {"kv_heads", c.num_kv_heads},
                      {"head_dim", c.head_dim},
                      {"vocab_size", c.vocab_size},
-                     {"tokenizer_vocab_size", tokenizer.vocab_size()},
                      {"tied_embeddings", c.tie_embeddings},
                      {"matrix_parameters", parameters},
                      {"max_positions", c.max_positions},
@@ -115,8 +115,13 @@ Section MemorySection(const Model& model, KvFormat kv, int64_t context,
       {"total_bytes", file_bytes + model.buffer_bytes() + page_bytes * pages}};
 }
 
-absl::StatusOr<Section> TextSection(const Tokenizer& tokenizer) {
-  Section section = {{"tokenizer_hash", tokenizer.hash()}};
+absl::StatusOr<Section> TextSection(const std::string& directory) {
+  const auto loaded = LoadTokenizer(directory);
+  if (absl::IsNotFound(loaded.status())) return Section(nullptr);
+  ZQFP_RETURN_IF_ERROR(loaded.status());
+  const Tokenizer& tokenizer = **loaded;
+  Section section = {{"tokenizer_hash", tokenizer.hash()},
+                     {"vocab_size", tokenizer.vocab_size()}};
   section["bos"] = tokenizer.bos_id() < 0
                        ? Section(nullptr)
                        : Section(NameToken(tokenizer, tokenizer.bos_id()));
@@ -212,6 +217,7 @@ std::string MemoryText(const Section& s) {
 }
 
 std::string TokensText(const Section& s) {
+  if (s.is_null()) return "\ntext\n  no tokenizer: wants one to run\n";
   std::string ends;
   for (const Section& end : s["eos"]) {
     ends += (ends.empty() ? "" : ", ") + Text(end);

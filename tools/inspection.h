@@ -13,20 +13,19 @@
 #include "models/model.h"
 #include "models/safetensors.h"
 #include "nlohmann/json.hpp"
-#include "tokenizer/tokenizer.h"
 
 namespace zqfp::tools {
 
 using Section = nlohmann::ordered_json;
 
 // Architecture, sizes, formats, context, tokens.
-Section SummarySection(const Model& model, const Tokenizer& tokenizer);
+Section SummarySection(const Model& model);
 // Bytes of everything that a run keeps in memory, for `context` tokens.
 Section MemorySection(const Model& model, KvFormat kv, int64_t context,
                       int64_t file_bytes);
-// Tokenizer and chat template: hashes and special tokens. An error is the
-// template's own.
-absl::StatusOr<Section> TextSection(const Tokenizer& tokenizer);
+// Tokenizer and chat template of a model directory: sizes, hashes and special
+// tokens; null where it has no tokenizer. An error is a broken file's.
+absl::StatusOr<Section> TextSection(const std::string& directory);
 // Every linear layer: formats, kernel, exact or not.
 Section ExplainSection(const Model& model);
 // Every tensor of the checkpoint.

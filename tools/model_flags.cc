@@ -24,17 +24,14 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-// Where the bundled model stands, seen from build/bin and from PREFIX/bin.
+// Where the bundled model stands, seen from bin/ of a build or a prefix.
 std::string BundledModelDirectory() {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  for (const char* relative :
-       {"../../models/demo", "../share/zqfp/models/demo"}) {
-    const fs::path candidate = program.parent_path() / relative;
-    if (fs::exists(candidate / "config.json", error)) {
-      return fs::weakly_canonical(candidate, error).string();
-    }
+  const fs::path model = program.parent_path() / "../share/zqfp/models/demo";
+  if (fs::exists(model / "config.json", error)) {
+    return fs::weakly_canonical(model, error).string();
   }
   return "";
 }

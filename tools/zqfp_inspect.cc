@@ -54,17 +54,15 @@ absl::Status Run() {
   ZQFP_ASSIGN_OR_RETURN(const KvFormat kv,
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
-  ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                        LoadTokenizer(directory));
   ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
                         LoadModelFromFlags(kStepTokens));
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         Checkpoint::Open(directory));
   ZQFP_ASSIGN_OR_RETURN(const int64_t context, PlannedContext(*model));
   Section all = {
-      {"model", SummarySection(*model, *tokenizer)},
+      {"model", SummarySection(*model)},
       {"memory", MemorySection(*model, kv, context, checkpoint.total_bytes())}};
-  ZQFP_ASSIGN_OR_RETURN(all["text"], TextSection(*tokenizer));
+  ZQFP_ASSIGN_OR_RETURN(all["text"], TextSection(directory));
   if (absl::GetFlag(FLAGS_explain)) all["layers"] = ExplainSection(*model);
   if (absl::GetFlag(FLAGS_tensors)) all["tensors"] = TensorsSection(checkpoint);
   if (absl::GetFlag(FLAGS_ops)) all["ops"] = OpsSection();

@@ -3,16 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdio.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "tests/assets.h"
-#include "tests/models/safetensors_file.h"
+#include "tests/tools/program.h"
 
 namespace zqfp::tools {
 namespace {
@@ -21,31 +17,20 @@ using ::testing::HasSubstr;
 using zqfp::testing::AssetPath;
 using zqfp::testing::ScratchDirectory;
 
-struct Outcome {
-  int exit_code = -1;
-  std::string text;  // stdout and stderr together
+// Standard output and error together, as a person sees them.
+struct Seen {
+  int exit_code;
+  std::string text;
 };
 
-// Runs zqfp-quantize under a shell; `before` is shell text put in front.
-Outcome RunProgram(const std::string& arguments,
-                   const std::string& before = "") {
-  const std::string command =
-      before + ZQFP_BIN_DIR + "/zqfp-quantize " + arguments + " 2>&1";
-  Outcome outcome;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  std::array<char, 4096> buffer;
-  size_t count = 0;
-  while ((count = fread(buffer.data(), 1, buffer.size(), pipe)) > 0) {
-    outcome.text.append(buffer.data(), count);
-  }
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) outcome.exit_code = WEXITSTATUS(status);
-  return outcome;
+Seen RunQuantize(const std::string& arguments, const std::string& before = "") {
+  const zqfp::testing::Outcome outcome =
+      zqfp::testing::RunProgram("zqfp-quantize", arguments, before);
+  return {outcome.exit_code, outcome.out + outcome.err};
 }
 
 void ExpectUsageError(const std::string& arguments, const char* message) {
-  const Outcome outcome = RunProgram(arguments);
+  const Seen outcome = RunQuantize(arguments);
   EXPECT_EQ(outcome.exit_code, 2) << outcome.text;
   EXPECT_THAT(outcome.text, HasSubstr(message));
 }
@@ -66,7 +51,7 @@ TEST(QuantizeCommandTest, WrongFlagsAreUsageErrors) {
 }
 
 TEST(QuantizeCommandTest, HelpListsEveryFlag) {
-  const Outcome outcome = RunProgram("--help");
+  const Seen outcome = RunQuantize("--help");
   EXPECT_EQ(outcome.exit_code, 0);
   for (const char* flag :
        {"--input", "--output", "--overwrite", "--group_size", "--scales",
@@ -77,8 +62,8 @@ TEST(QuantizeCommandTest, HelpListsEveryFlag) {
 
 TEST(QuantizeCommandTest, AMissingInputIsAFailure) {
   const ScratchDirectory scratch;
-  const Outcome outcome = RunProgram("--input " + (scratch / "no") +
-                                     " --output " + (scratch / "out"));
+  const Seen outcome = RunQuantize("--input " + (scratch / "no") +
+                                   " --output " + (scratch / "out"));
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.text, HasSubstr("no/config.json: cannot open"));
   EXPECT_FALSE(std::filesystem::exists(scratch / "out"));
@@ -90,17 +75,17 @@ TEST(QuantizeCommandTest, QuantizesARealModelAndReports) {
   const ScratchDirectory scratch;
   const std::string arguments =
       "--input " + model + " --output " + (scratch / "out");
-  Outcome outcome = RunProgram(
+  Seen outcome = RunQuantize(
       arguments + " --group-size=32 --scales free --lm-head bf16 --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.text;
   const auto report = nlohmann::json::parse(outcome.text, nullptr, false);
   ASSERT_TRUE(report.is_object()) << outcome.text;
   EXPECT_EQ(report["tensors"].size(), 35u);
   EXPECT_LT(report["bytes_after"], report["bytes_before"]);
-  outcome = RunProgram(arguments);
+  outcome = RunQuantize(arguments);
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.text, HasSubstr("--overwrite replaces it"));
-  outcome = RunProgram(arguments + " --overwrite");
+  outcome = RunQuantize(arguments + " --overwrite");
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_THAT(outcome.text, HasSubstr("relative squared error"));
   EXPECT_THAT(outcome.text, HasSubstr("shifts 0.."));
@@ -112,14 +97,14 @@ TEST(QuantizeCommandTest, AFullDiskAndCtrlCLeaveNothing) {
   const ScratchDirectory scratch;
   const std::string arguments =
       "--input " + model + " --output " + (scratch / "out");
-  const Outcome full = RunProgram(arguments, "ulimit -f 64; ");
+  const Seen full = RunQuantize(arguments, "ulimit -f 64; ");
   EXPECT_EQ(full.exit_code, 1);
   EXPECT_THAT(full.text, HasSubstr("cannot write: File too large"));
   EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
   // SIGINT as early as the shell can send it: either it came too late, or
   // nothing is left but the exit code of an interrupt.
-  const Outcome stopped =
-      RunProgram(arguments, "timeout --preserve-status -s INT 0.01 ");
+  const Seen stopped =
+      RunQuantize(arguments, "timeout --preserve-status -s INT 0.01 ");
   if (stopped.exit_code == 0) return;
   EXPECT_EQ(stopped.exit_code, 130) << stopped.text;
   EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// zqfp-bench: the fields that scripts read, and the arithmetic between them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/tools/program.h"
+
+namespace zqfp::tools {
+namespace {
+
+using ::testing::HasSubstr;
+using zqfp::testing::Outcome;
+using zqfp::testing::RunProgram;
+
+Outcome Bench(const std::string& arguments) {
+  return RunProgram("zqfp-bench", arguments);
+}
+
+void ExpectUsageError(const std::string& arguments,
+                      const std::string& message) {
+  const Outcome outcome = Bench(arguments);
+  EXPECT_EQ(outcome.exit_code, 2) << arguments;
+  EXPECT_THAT(outcome.err, HasSubstr(message));
+}
+
+TEST(BenchCommand, JsonHoldsTheContract) {
+  const Outcome outcome =
+      Bench("--prompt 20 --generate 6 --repeat 3 --threads 1 --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const nlohmann::json json = outcome.Json();
+  for (const char* speed : {"prompt_tokens_per_s", "generate_tokens_per_s"}) {
+    EXPECT_GT(json[speed]["min"], 0.0);
+    EXPECT_GE(json[speed]["median"], json[speed]["min"]);
+    EXPECT_GE(json[speed]["max"], json[speed]["median"]);
+  }
+  EXPECT_GT(json["weight_bytes"], 3'000'000);
+  EXPECT_GT(json["read_gb_per_s"], 0.0);
+  EXPECT_GE(json["load_s"], 0.0);
+  EXPECT_GT(json["peak_rss_bytes"], json["weight_bytes"]);
+  EXPECT_EQ(json["threads"], 1);
+  EXPECT_NEAR(json["streamed_gb_per_s"].get<double>(),
+              json["generate_tokens_per_s"]["median"].get<double>() *
+                  json["weight_bytes"].get<double>() / 1e9,
+              1e-6);
+}
+
+TEST(BenchCommand, ABatchCountsAllItsTokensAndStreamsTheWeightsOnce) {
+  const nlohmann::json json =
+      Bench("--prompt 4 --generate 4 --batch 3 --repeat 1 --threads 1 --json")
+          .Json();
+  EXPECT_EQ(json["batch"], 3);
+  EXPECT_NEAR(json["streamed_gb_per_s"].get<double>() * 3,
+              json["generate_tokens_per_s"]["median"].get<double>() *
+                  json["weight_bytes"].get<double>() / 1e9,
+              1e-6);
+}
+
+TEST(BenchCommand, AShapeNeedsNoFiles) {
+  const Outcome outcome = Bench(
+      "--shape llama-110m --scales free --group-size 64 --prompt 3 --generate "
+      "2 --repeat 1 --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  // 110 M weights of 4.5 bits, a head of 8: 60 to 90 MB.
+  EXPECT_GT(outcome.Json()["weight_bytes"], 55'000'000);
+  EXPECT_LT(outcome.Json()["weight_bytes"], 95'000'000);
+  EXPECT_THAT(outcome.Json()["what"].get<std::string>(),
+              HasSubstr("llama-110m free group 64"));
+}
+
+TEST(BenchCommand, TextForPeople) {
+  const Outcome outcome = Bench("--prompt 4 --generate 2 --repeat 1");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, HasSubstr("tokens/s"));
+  EXPECT_THAT(outcome.out, HasSubstr("weights streamed"));
+  EXPECT_THAT(outcome.out, HasSubstr("peak memory"));
+}
+
+TEST(BenchCommand, WrongFlagsAreUsageErrors) {
+  ExpectUsageError("--shape llama-9t", "llama-110m");
+  ExpectUsageError("--shape llama-110m --group_size 33", "want 32, 64, 128");
+  ExpectUsageError("--shape llama-110m --scales m7", "want free, m1 or m2");
+  ExpectUsageError("--prompt 0", "--prompt: want 1..1000000, found 0");
+  ExpectUsageError("--generate -1", "--generate: want 0..");
+  ExpectUsageError("--repeat 0", "--repeat: want 1..");
+  ExpectUsageError("--batch 1000", "--batch: want at most 256");
+  ExpectUsageError("--kv q8", "want auto, f32, bf16 or e4m3");
+}
+
+TEST(BenchCommand, MoreTokensThanTheContextAreAnError) {
+  const Outcome outcome = Bench("--prompt 2000 --generate 1 --repeat 1");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("1024"));
+}
+
+}  // namespace
+}  // namespace zqfp::tools
