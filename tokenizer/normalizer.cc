@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
+#include <algorithm>
+
 #include "kernels/core/status_macros.h"
 #include "tokenizer/json_fields.h"
 #include "tokenizer/utf8.h"
@@ -78,11 +80,29 @@ absl::StatusOr<std::string> ReplaceMatches(const std::string& text,
   return result.append(text, at);
 }
 
-std::string Strip(std::string text, bool left, bool right) {
-  const char* spaces = " \t\n\v\f\r";
-  if (right) text.erase(text.find_last_not_of(spaces) + 1);
-  if (left) text.erase(0, text.find_first_not_of(spaces));
-  return text;
+// Unicode's White_Space.
+bool IsSpace(uint32_t c) {
+  return (c >= 0x9 && c <= 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 ||
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+std::string Strip(const std::string& text, bool left, bool right) {
+  size_t begin = text.size(), end = 0;  // of what is not space
+  for (size_t at = 0; at < text.size();) {
+    const std::string_view rest = std::string_view(text).substr(at);
+    const size_t next =
+        at + static_cast<size_t>(Utf8Length(static_cast<uint8_t>(rest[0])));
+    if (!IsSpace(DecodeUtf8(rest))) {
+      begin = std::min(begin, at);
+      end = next;
+    }
+    at = next;
+  }
+  if (end == 0) return left || right ? "" : text;
+  if (!left) begin = 0;
+  if (!right) end = text.size();
+  return text.substr(begin, end - begin);
 }
 
 }  // namespace
@@ -109,29 +129,23 @@ absl::Status Normalizer::Add(const json& value) {
   if (steps_.size() >= kMaxSteps) {
     return absl::InvalidArgumentError("normalizer: want at most 64 steps");
   }
+  ZQFP_ASSIGN_OR_RETURN(Step step, ParseStep(value, type));
+  steps_.push_back(std::move(step));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Normalizer::Step> Normalizer::ParseStep(
+    const json& value, const std::string& type) {
+  const std::string where = "normalizer " + type;
+  if (type == "Replace") return ParseReplace(value, where);
   Step step = {};
   if (type == "Prepend") {
     step.kind = Kind::kPrepend;
     ZQFP_RETURN_IF_ERROR(OnlyFields(value, {"type", "prepend"}, where));
     ZQFP_ASSIGN_OR_RETURN(step.to, StringField(value, "prepend", where));
-  } else if (type == "Replace") {
-    step.kind = Kind::kReplace;
-    ZQFP_RETURN_IF_ERROR(
-        OnlyFields(value, {"type", "pattern", "content"}, where));
-    ZQFP_ASSIGN_OR_RETURN(step.to, StringField(value, "content", where));
-    const json pattern = value.value("pattern", json());
-    if (pattern.is_object() && pattern.contains("Regex")) {
-      ZQFP_ASSIGN_OR_RETURN(const std::string source,
-                            StringField(pattern, "Regex", where));
-      ZQFP_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(source));
-      step.regex = std::make_shared<Regex>(std::move(regex));
-    } else {
-      ZQFP_ASSIGN_OR_RETURN(step.from, StringField(pattern, "String", where));
-      if (step.from.empty()) {
-        return absl::InvalidArgumentError(where + ": want a pattern");
-      }
-    }
-  } else if (type == "Strip") {
+    return step;
+  }
+  if (type == "Strip") {
     step.kind = Kind::kStrip;
     ZQFP_RETURN_IF_ERROR(
         OnlyFields(value, {"type", "strip_left", "strip_right"}, where));
@@ -139,26 +153,42 @@ absl::Status Normalizer::Add(const json& value) {
                           BoolField(value, "strip_left", true, where));
     ZQFP_ASSIGN_OR_RETURN(step.right,
                           BoolField(value, "strip_right", true, where));
-  } else {
-    static const std::pair<const char*, Kind> kSimple[] = {
-        {"NFC", Kind::kNfc},
-        {"NFD", Kind::kNfd},
-        {"NFKC", Kind::kNfkc},
-        {"NFKD", Kind::kNfkd},
-        {"Lowercase", Kind::kLowercase},
-        {"StripAccents", Kind::kStripAccents}};
-    ZQFP_RETURN_IF_ERROR(OnlyFields(value, {"type"}, where));
-    bool known = false;
-    for (const auto& [name, kind] : kSimple) {
-      if (type == name) step.kind = kind;
-      known = known || type == name;
-    }
-    if (!known) {
-      return absl::UnimplementedError(where + ": not supported");
-    }
+    return step;
   }
-  steps_.push_back(std::move(step));
-  return absl::OkStatus();
+  static constexpr std::pair<const char*, Kind> kSimple[] = {
+      {"NFC", Kind::kNfc},
+      {"NFD", Kind::kNfd},
+      {"NFKC", Kind::kNfkc},
+      {"NFKD", Kind::kNfkd},
+      {"Lowercase", Kind::kLowercase},
+      {"StripAccents", Kind::kStripAccents}};
+  ZQFP_RETURN_IF_ERROR(OnlyFields(value, {"type"}, where));
+  for (const auto& [name, kind] : kSimple) {
+    if (type != name) continue;
+    step.kind = kind;
+    return step;
+  }
+  return absl::UnimplementedError(where + ": not supported");
+}
+
+absl::StatusOr<Normalizer::Step> Normalizer::ParseReplace(
+    const json& value, const std::string& where) {
+  Step step = {};
+  step.kind = Kind::kReplace;
+  ZQFP_RETURN_IF_ERROR(
+      OnlyFields(value, {"type", "pattern", "content"}, where));
+  ZQFP_ASSIGN_OR_RETURN(step.to, StringField(value, "content", where));
+  const json pattern = value.value("pattern", json());
+  if (pattern.is_object() && pattern.contains("Regex")) {
+    ZQFP_ASSIGN_OR_RETURN(const std::string source,
+                          StringField(pattern, "Regex", where));
+    ZQFP_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(source));
+    step.regex = std::make_shared<Regex>(std::move(regex));
+    return step;
+  }
+  ZQFP_ASSIGN_OR_RETURN(step.from, StringField(pattern, "String", where));
+  if (!step.from.empty()) return step;
+  return absl::InvalidArgumentError(where + ": want a pattern");
 }
 
 absl::StatusOr<std::string> Normalizer::ApplyStep(const Step& step,
@@ -178,7 +208,7 @@ absl::StatusOr<std::string> Normalizer::ApplyStep(const Step& step,
       return step.regex ? ReplaceMatches(text, *step.regex, step.to)
                         : ReplaceAll(text, step.from, step.to);
     case Kind::kStrip:
-      return Strip(std::move(text), step.left, step.right);
+      return Strip(text, step.left, step.right);
     case Kind::kLowercase:
       return ForEach(text, [](uint32_t c, std::string* out) {
         AppendUtf8(static_cast<uint32_t>(

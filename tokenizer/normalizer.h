@@ -45,6 +45,10 @@ class Normalizer {
   };
 
   absl::Status Add(const nlohmann::json& json);
+  static absl::StatusOr<Step> ParseStep(const nlohmann::json& json,
+                                        const std::string& type);
+  static absl::StatusOr<Step> ParseReplace(const nlohmann::json& json,
+                                           const std::string& where);
   static absl::StatusOr<std::string> ApplyStep(const Step& step,
                                                std::string text);
 
