@@ -10,6 +10,8 @@
 #include "kernels/core/status_macros.h"
 #include "kernels/reference/reference.h"
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 #include "kernels/cpu/tables.h"
 #endif
 
@@ -26,10 +28,15 @@ struct Implementation {
 bool Always() { return true; }
 
 #if defined(__x86_64__)
+// clang 14's __builtin_cpu_supports does not know the name "f16c".
+bool HasF16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
 // __builtin_cpu_supports also asks whether the kernel saves the registers.
 bool HasAvx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+         HasF16c();
 }
 bool HasAvx512() {
   return HasAvx2() && __builtin_cpu_supports("avx512f") &&
