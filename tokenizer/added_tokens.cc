@@ -12,15 +12,6 @@ uint64_t Edge(uint32_t node, char byte) {
   return uint64_t{node} << 8 | static_cast<uint8_t>(byte);
 }
 
-bool IsSpace(uint32_t c) {
-  if (c >= 9 && c <= 13) return true;
-  if (c == 0x85) return true;
-  const utf8proc_category_t category =
-      utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
-         category == UTF8PROC_CATEGORY_ZP;
-}
-
 bool IsWordCharacter(uint32_t c) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_LU:
@@ -107,11 +98,11 @@ std::vector<TextPiece> AddedTokenSplitter::Split(std::string_view text) const {
     size_t begin = at, end = at + length;
     while (token->lstrip && begin > plain) {
       const size_t previous = PreviousStart(text, begin);
-      if (!IsSpace(DecodeUtf8(text.substr(previous)))) break;
+      if (!IsWhiteSpace(DecodeUtf8(text.substr(previous)))) break;
       begin = previous;
     }
     while (token->rstrip && end < text.size() &&
-           IsSpace(DecodeUtf8(text.substr(end)))) {
+           IsWhiteSpace(DecodeUtf8(text.substr(end)))) {
       end += static_cast<size_t>(Utf8Length(static_cast<uint8_t>(text[end])));
     }
     if (begin > plain) pieces.push_back({text.substr(plain, begin - plain)});

@@ -80,11 +80,22 @@ absl::StatusOr<std::string> ReplaceMatches(const std::string& text,
   return result.append(text, at);
 }
 
-// Unicode's White_Space.
-bool IsSpace(uint32_t c) {
-  return (c >= 0x9 && c <= 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
-         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+void AppendLowercase(uint32_t c, std::string* text) {
+  if (c == 0x130) {  // the only one that becomes two
+    text->append("i\u0307");
+    return;
+  }
+  AppendUtf8(
+      static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))),
+      text);
+}
+
+void AppendUnlessMark(uint32_t c, std::string* text) {
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  if (category != UTF8PROC_CATEGORY_MN && category != UTF8PROC_CATEGORY_MC &&
+      category != UTF8PROC_CATEGORY_ME) {
+    AppendUtf8(c, text);
+  }
 }
 
 std::string Strip(const std::string& text, bool left, bool right) {
@@ -93,7 +104,7 @@ std::string Strip(const std::string& text, bool left, bool right) {
     const std::string_view rest = std::string_view(text).substr(at);
     const size_t next =
         at + static_cast<size_t>(Utf8Length(static_cast<uint8_t>(rest[0])));
-    if (!IsSpace(DecodeUtf8(rest))) {
+    if (!IsWhiteSpace(DecodeUtf8(rest))) {
       begin = std::min(begin, at);
       end = next;
     }
@@ -210,17 +221,9 @@ absl::StatusOr<std::string> Normalizer::ApplyStep(const Step& step,
     case Kind::kStrip:
       return Strip(text, step.left, step.right);
     case Kind::kLowercase:
-      return ForEach(text, [](uint32_t c, std::string* out) {
-        AppendUtf8(static_cast<uint32_t>(
-                       utf8proc_tolower(static_cast<utf8proc_int32_t>(c))),
-                   out);
-      });
+      return ForEach(text, AppendLowercase);
     case Kind::kStripAccents:
-      return ForEach(text, [](uint32_t c, std::string* out) {
-        const auto category =
-            utf8proc_category(static_cast<utf8proc_int32_t>(c));
-        if (category != UTF8PROC_CATEGORY_MN) AppendUtf8(c, out);
-      });
+      return ForEach(text, AppendUnlessMark);
   }
   return text;
 }

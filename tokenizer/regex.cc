@@ -6,6 +6,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "kernels/core/status_macros.h"
+
 namespace zqfp {
 namespace {
 
@@ -19,6 +21,52 @@ std::string ErrorText(int code) {
   PCRE2_UCHAR buffer[256];
   pcre2_get_error_message(code, buffer, sizeof(buffer));
   return reinterpret_cast<const char*>(buffer);
+}
+
+// What \w stands for, as the members of a class: letters with their marks,
+// decimal and letter numbers, connectors, joiners, circled letters. PCRE2's own
+// \w knows no marks and takes all numbers.
+constexpr char kWord[] =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200c}\x{200d}\x{24b6}-\x{24e9})"
+    R"(\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+
+// The pattern with \w and \W spelled out. \W inside of a class would need the
+// difference of two classes: Unimplemented.
+absl::StatusOr<std::string> SpellOutWords(const std::string& pattern) {
+  std::string result;
+  bool in_class = false;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '\\' && i + 1 < pattern.size()) {
+      const char next = pattern[++i];
+      if (next == 'w') {
+        result += in_class ? kWord : fmt::format("[{}]", kWord);
+      } else if (next == 'W' && !in_class) {
+        result += fmt::format("[^{}]", kWord);
+      } else if (next == 'W') {
+        return absl::UnimplementedError(fmt::format(
+            "regex '{}': \\W inside of a class is not supported", pattern));
+      } else {
+        (result += c) += next;
+      }
+      continue;
+    }
+    if (c == '[' && !in_class) {
+      in_class = true;
+      // A bracket right after the opening one is a member.
+      result += c;
+      if (i + 1 < pattern.size() && pattern[i + 1] == '^') {
+        result += pattern[++i];
+      }
+      if (i + 1 < pattern.size() && pattern[i + 1] == ']') {
+        result += pattern[++i];
+      }
+      continue;
+    }
+    if (c == ']') in_class = false;
+    result += c;
+  }
+  return result;
 }
 
 }  // namespace
@@ -44,11 +92,12 @@ absl::StatusOr<Regex> Regex::Compile(const std::string& pattern) {
         fmt::format("regex: want at most {} bytes, found {}", kMaxPatternBytes,
                     pattern.size()));
   }
+  ZQFP_ASSIGN_OR_RETURN(const std::string spelled, SpellOutWords(pattern));
   Regex regex;
   int error = 0;
   PCRE2_SIZE offset = 0;
   regex.state_->code = pcre2_compile(
-      reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+      reinterpret_cast<PCRE2_SPTR>(spelled.data()), spelled.size(),
       PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
       nullptr);
   if (regex.state_->code == nullptr) {

@@ -16,7 +16,8 @@ namespace zqfp {
 
 class Regex {
  public:
-  // Unicode classes are on: \p{L}, and \s \d \w by Unicode's properties.
+  // Unicode classes are on: \p{L}, and \s \d \w by Unicode's properties, as
+  // Hugging Face's tokenizers have them.
   // InvalidArgument names the pattern, the place and the reason.
   static absl::StatusOr<Regex> Compile(const std::string& pattern);
   Regex(Regex&&);

@@ -34,6 +34,13 @@ void AppendUtf8(uint32_t code_point, std::string* text);
 // The code point of the valid character at the front of `text`.
 uint32_t DecodeUtf8(std::string_view text);
 
+// Unicode's property White_Space.
+inline bool IsWhiteSpace(uint32_t c) {
+  return (c >= 0x9 && c <= 0xd) || c == 0x20 || c == 0x85 || c == 0xa0 ||
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
 // Replaces what is not UTF-8 by U+FFFD, one per maximal broken part.
 std::string ReplaceInvalidUtf8(std::string_view text);
 
