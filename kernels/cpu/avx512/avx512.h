@@ -12,10 +12,12 @@ void Embed(const EmbedArgs& args, const Exec& exec) noexcept;
 void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept;
 void QuantizeTokens(const QuantizeTokensArgs& args, const Exec& exec) noexcept;
 void Matmul(const MatmulArgs& args, const Exec& exec) noexcept;
+void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
 void Rope(const RopeArgs& args, const Exec& exec) noexcept;
 void StoreKv(const StoreKvArgs& args, const Exec& exec) noexcept;
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
 void SwiGlu(const SwiGluArgs& args, const Exec& exec) noexcept;
+int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
 }  // namespace zqfp::kernels::avx512
 

@@ -10,12 +10,12 @@ constinit const OpTable kAvx512Table = {
     .rms_norm = avx512::RmsNorm,
     .quantize_tokens = avx512::QuantizeTokens,
     .matmul = avx512::Matmul,
-    .matmul_a8 = nullptr,
+    .matmul_a8 = avx512::MatmulA8,
     .rope = avx512::Rope,
     .store_kv = avx512::StoreKv,
     .attention = avx512::Attention,
     .swiglu = avx512::SwiGlu,
-    .workspace_bytes = nullptr,
+    .workspace_bytes = avx512::WorkspaceBytes,
 };
 
 }  // namespace zqfp::kernels
