@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/avx2/avx2.h"
 #include "kernels/cpu/tables.h"
 
 namespace zqfp::kernels {
 
 constinit const OpTable kAvx2Table = {
     .name = "avx2",
-    .embed = nullptr,
-    .rms_norm = nullptr,
-    .quantize_tokens = nullptr,
-    .matmul = nullptr,
-    .matmul_a8 = nullptr,
-    .rope = nullptr,
-    .store_kv = nullptr,
-    .attention = nullptr,
-    .swiglu = nullptr,
-    .workspace_bytes = nullptr,
+    .embed = avx2::Embed,
+    .rms_norm = avx2::RmsNorm,
+    .quantize_tokens = avx2::QuantizeTokens,
+    .matmul = avx2::Matmul,
+    .matmul_a8 = avx2::MatmulA8,
+    .rope = avx2::Rope,
+    .store_kv = avx2::StoreKv,
+    .attention = avx2::Attention,
+    .swiglu = avx2::SwiGlu,
+    .workspace_bytes = avx2::WorkspaceBytes,
 };
 
 }  // namespace zqfp::kernels

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/avx2/avx2.h"
+#include "kernels/cpu/avx2/lanes.h"
+#include "kernels/cpu/matmul_a8_f32.h"
+
+namespace zqfp::kernels::avx2 {
+namespace {
+
+struct F32x8 {
+  using V = __m256;
+  static constexpr int64_t kLanes = 8;
+  static constexpr int kTileTokens = 4;
+
+  static V Set(float x) { return _mm256_set1_ps(x); }
+  static V Load(const float* x) { return _mm256_loadu_ps(x); }
+  static void Store(float* x, V v) { _mm256_storeu_ps(x, v); }
+  static V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static float Sum(V v) { return SumLanes(v); }
+  static V LoadE4m3(const uint8_t* codes, int64_t count) {
+    return FromE4m3(LoadBytes(codes, count));
+  }
+  static __m256i LoadPacked(const uint8_t* bytes, int64_t count) {
+    if (count >= 32) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+    }
+    alignas(32) uint8_t copy[32] = {};
+    for (int64_t i = 0; i < count; ++i) copy[i] = bytes[i];
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(copy));
+  }
+  // vpermps reads three bits of a lane, the magnitude; the fourth is the sign.
+  static V E2m1(__m256i packed, int i) {
+    const __m256 table =
+        _mm256_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f);
+    const __m256 magnitude =
+        _mm256_permutevar8x32_ps(table, _mm256_srli_epi32(packed, 4 * i));
+    const __m256i sign =
+        _mm256_and_si256(_mm256_slli_epi32(packed, 28 - 4 * i),
+                         _mm256_set1_epi32(static_cast<int>(0x80000000u)));
+    return _mm256_or_ps(magnitude, _mm256_castsi256_ps(sign));
+  }
+  // Lane j holds the elements 8j .. 8j+7 of a block of 64: groups of 32.
+  static V Spread(const float* scale, int64_t) {
+    return _mm256_set_m128(_mm_set1_ps(scale[1]), _mm_set1_ps(scale[0]));
+  }
+};
+
+}  // namespace
+
+int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
+  return MatmulA8F32<F32x8>::WorkspaceBytes(query);
+}
+
+void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
+  MatmulA8F32<F32x8>::Run(args, exec);
+}
+
+}  // namespace zqfp::kernels::avx2
