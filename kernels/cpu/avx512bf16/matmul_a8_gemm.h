@@ -67,17 +67,13 @@ inline void Transpose(__m512i (&v)[16]) {
 }
 
 // 64 bytes of each of 16 rows from byte `at` on, transposed. Rows beyond the
-// last one and bytes beyond the row are zero codes, which are zero weights. The
-// next strip is asked for on the way: it comes in the same, odd order.
+// last one and bytes beyond the row are zero codes, which are zero weights.
 inline void LoadTransposed(const WeightView& w, int64_t n, int64_t row_bytes,
                            int64_t at, __m512i (&v)[16]) {
   const __mmask64 mask = LowBits64(row_bytes - at);
   const uint8_t* data = static_cast<const uint8_t*>(w.data);
 #pragma GCC unroll 16
   for (int r = 0; r < 16; ++r) {
-    _mm_prefetch(
-        reinterpret_cast<const char*>(data) + (n + 16 + r) * row_bytes + at,
-        _MM_HINT_T0);
     v[r] = n + r < w.n
                ? _mm512_maskz_loadu_epi8(mask, data + (n + r) * row_bytes + at)
                : _mm512_setzero_si512();
@@ -104,13 +100,6 @@ inline __m512i FoldShift(__m512i weights, __m512i shifts) {
   return _mm512_mask_sub_epi16(weights, nonzero, weights, shifts);
 }
 
-// The pages of the strip after the one at row n.
-inline void TouchNextStrip(const WeightView& w, int64_t n, int64_t row_bytes) {
-  const uint8_t* data = static_cast<const uint8_t*>(w.data);
-  TouchPages(data + (n + kStripRows) * row_bytes, kStripRows * row_bytes,
-             data + w.n * row_bytes);
-}
-
 inline void DecodeE2m1Strip(const WeightView& w, int64_t n, int64_t strip,
                             const Slab& slab) {
   const int64_t num_groups = CeilDiv(w.k, w.group_size);
@@ -119,7 +108,6 @@ inline void DecodeE2m1Strip(const WeightView& w, int64_t n, int64_t strip,
   const __m512i table = E2m1Table();
   uint16_t* out = slab.weights + strip * 32;
   __m512i shifts = _mm512_setzero_si512();
-  TouchNextStrip(w, n, CeilDiv(w.k, 2));
   for (int64_t begin = 0; begin < w.k; begin += kBlock) {
     __m512i v[16];
     LoadTransposed(w, n, CeilDiv(w.k, 2), begin / 2, v);
@@ -151,7 +139,6 @@ inline void DecodeE4m3Strip(const WeightView& w, int64_t n, int64_t strip,
                             const Slab& slab) {
   const int64_t vector_step = slab.strips * 32;
   const __m512i subnormals = E4m3SubnormalTable();
-  TouchNextStrip(w, n, w.k);
   for (int64_t begin = 0; begin < w.k; begin += kBlock) {
     for (int half = 0; half < 2; ++half) {
       __m512i v[16];
@@ -170,10 +157,8 @@ inline void DecodeE4m3Strip(const WeightView& w, int64_t n, int64_t strip,
 
 // A register tile: sum[s][t] over the quads [begin, end) of pairs.
 template <int kStrips, int kTokens>
-[[gnu::always_inline]] inline void DotQuads(const uint16_t* weights,
-                                            Bf16Tokens x, int64_t begin,
-                                            int64_t end,
-                                            __m512 (&sum)[kStrips][kTokens]) {
+inline void DotQuads(const uint16_t* weights, Bf16Tokens x, int64_t begin,
+                     int64_t end, __m512 (&sum)[kStrips][kTokens]) {
   weights += begin * 4 * kStrips * 32;
   for (int64_t quad = begin; quad < end; ++quad) {
     const uint16_t* pair = x.data + quad / 16 * kBlock + quad % 16 * 2;
@@ -200,7 +185,7 @@ template <int kStrips, int kTokens>
 }
 
 template <int kStrips, int kTokens>
-[[gnu::always_inline]] inline void Clear(__m512 (&sum)[kStrips][kTokens]) {
+inline void Clear(__m512 (&sum)[kStrips][kTokens]) {
 #pragma GCC unroll 4
   for (int s = 0; s < kStrips; ++s) {
 #pragma GCC unroll 12

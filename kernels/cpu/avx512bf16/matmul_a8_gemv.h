@@ -16,8 +16,6 @@ namespace {
 // How far ahead of the loads weights are asked for. 8-16 KB measured best on
 // a Zen 5 server part (November 2026); 1-2 KB halves the speed.
 constexpr int64_t kPrefetchBytes = 12 << 10;
-constexpr int64_t kPageAheadBytes = kPrefetchBytes + (4 << 10);
-constexpr int64_t kScaleRows = 16;  // the same for scales, in rows
 
 // Tokens in the order of decode.h.
 struct Bf16Tokens {
@@ -44,9 +42,8 @@ inline __m512 GroupScales(const WeightView& w, int64_t n, int64_t first,
 }
 
 // The dot of one decoded block and one token's block.
-[[gnu::always_inline]] inline __m512 DotBlock(__m512 sum,
-                                              const __m512i (&w)[kVectors],
-                                              const uint16_t* x) {
+inline __m512 DotBlock(__m512 sum, const __m512i (&w)[kVectors],
+                       const uint16_t* x) {
 #pragma GCC unroll 4
   for (int i = 0; i < kVectors; ++i) {
     sum = _mm512_dpbf16_ps(sum, AsBf16(w[i]),
@@ -55,73 +52,15 @@ inline __m512 GroupScales(const WeightView& w, int64_t n, int64_t first,
   return sum;
 }
 
-// Asks for the pages of the weights and for the scales that will be read some
-// rows after row n; the weights' lines are asked for as rows are read.
-inline void Announce(const WeightView& w, int64_t n, int64_t row_bytes) {
-  const uint8_t* data = static_cast<const uint8_t*>(w.data);
-  TouchPages(data + n * row_bytes + kPageAheadBytes, row_bytes,
-             data + w.n * row_bytes);
-  if (w.format == WeightFormat::kE4m3) return;
-  const bool free = w.format == WeightFormat::kE2m1Free;
-  const void* scales = free ? static_cast<const void*>(w.group_scale) : w.shift;
-  const int64_t bytes = CeilDiv(w.k, w.group_size) * (free ? 4 : 1);
-  const char* next =
-      static_cast<const char*>(scales) + (n + kScaleRows) * bytes;
-  TouchPages(next + kScaleRows * bytes, bytes,
-             static_cast<const char*>(scales) + w.n * bytes);
-  for (int64_t i = 0; i < bytes; i += 64) {
-    _mm_prefetch(next + i, _MM_HINT_T0);
-  }
-}
-
-// 128 packed weights as four vectors of BF16.
-[[gnu::always_inline]] inline void DecodeBlock(__m512i v, __m512i table,
-                                               __m512i (&weights)[kVectors]) {
-  weights[0] = _mm512_permutexvar_epi16(v, table);
-  weights[1] = _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 4), table);
-  weights[2] = _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 8), table);
-  weights[3] = _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 12), table);
-}
-
-// One block of kRows rows and kTokens tokens.
-struct BlockPlace {
-  int64_t index;   // of the block in its row
-  __mmask64 mask;  // of its bytes, those that the row has
-  __m512i group;   // of each lane, an index into the 16 scales
-};
-
-template <int kRows, int kTokens>
-[[gnu::always_inline]] inline void AddBlock(const uint8_t* const (&row)[kRows],
-                                            const __m512 (&scales)[kRows],
-                                            const BlockPlace& place,
-                                            Bf16Tokens x, __m512i table,
-                                            __m512 (&sum)[kRows][kTokens]) {
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-    const uint8_t* p = row[r] + place.index * 64;
-    Prefetch(p);
-    const __m512i v = _mm512_maskz_loadu_epi8(place.mask, p);
-    __m512i weights[kVectors];
-    DecodeBlock(v, table, weights);
-    const __m512 scale = _mm512_permutexvar_ps(place.group, scales[r]);
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512 dot = DotBlock(_mm512_setzero_ps(), weights,
-                                  x.data + t * x.stride + place.index * kBlock);
-      sum[r][t] = _mm512_fmadd_ps(dot, scale, sum[r][t]);
-    }
-  }
-}
-
 // sum[r][t] += lanes of (row n + r) . (token t), group scales applied. Rows
 // beyond the last one repeat it; the caller drops them.
 template <int kRows, int kTokens>
-[[gnu::always_inline]] inline void E2m1Rows(const WeightView& w, int64_t n,
-                                            Bf16Tokens x,
-                                            __m512 (&sum)[kRows][kTokens]) {
+inline void E2m1Rows(const WeightView& w, int64_t n, Bf16Tokens x,
+                     __m512 (&sum)[kRows][kTokens]) {
   const int64_t row_bytes = CeilDiv(w.k, 2);
   const int64_t num_groups = CeilDiv(w.k, w.group_size);
   const int64_t num_blocks = CeilDiv(w.k, kBlock);
+  const int64_t blocks_per_16_groups = w.group_size * 16 / kBlock;
   const __m128i log2_group = _mm_cvtsi32_si128(
       __builtin_ctzll(static_cast<unsigned long long>(w.group_size)));
   const __m512i first_of_lane = _mm512_setr_epi32(
@@ -133,7 +72,6 @@ template <int kRows, int kTokens>
   for (int r = 0; r < kRows; ++r) {
     row_index[r] = n + r < w.n ? n + r : w.n - 1;
     row[r] = static_cast<const uint8_t*>(w.data) + row_index[r] * row_bytes;
-    Announce(w, row_index[r], row_bytes);
   }
   for (int64_t first = 0; first < num_groups; first += 16) {
     __m512 scales[kRows];
@@ -142,32 +80,46 @@ template <int kRows, int kTokens>
       scales[r] = GroupScales(w, row_index[r], first, num_groups);
     }
     const int64_t begin = first * w.group_size / kBlock;
-    int64_t end = begin + w.group_size * 16 / kBlock;
+    int64_t end = begin + blocks_per_16_groups;
     if (end > num_blocks) end = num_blocks;
     for (int64_t block = begin; block < end; ++block) {
       const __m512i element = _mm512_add_epi32(
           first_of_lane,
           _mm512_set1_epi32(static_cast<int>((block - begin) * kBlock)));
-      AddBlock(row, scales,
-               {block, LowBits64(row_bytes - block * 64),
-                _mm512_srl_epi32(element, log2_group)},
-               x, table, sum);
+      const __m512i group = _mm512_srl_epi32(element, log2_group);
+      const __mmask64 mask = LowBits64(row_bytes - block * 64);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const uint8_t* p = row[r] + block * 64;
+        Prefetch(p);
+        const __m512i v = _mm512_maskz_loadu_epi8(mask, p);
+        const __m512i weights[kVectors] = {
+            _mm512_permutexvar_epi16(v, table),
+            _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 4), table),
+            _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 8), table),
+            _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 12), table)};
+        const __m512 scale = _mm512_permutexvar_ps(group, scales[r]);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          const __m512 dot = DotBlock(_mm512_setzero_ps(), weights,
+                                      x.data + t * x.stride + block * kBlock);
+          sum[r][t] = _mm512_fmadd_ps(dot, scale, sum[r][t]);
+        }
+      }
     }
   }
 }
 
 // As E2m1Rows; the row scale is the caller's business.
 template <int kRows, int kTokens>
-[[gnu::always_inline]] inline void E4m3Rows(const WeightView& w, int64_t n,
-                                            Bf16Tokens x,
-                                            __m512 (&sum)[kRows][kTokens]) {
+inline void E4m3Rows(const WeightView& w, int64_t n, Bf16Tokens x,
+                     __m512 (&sum)[kRows][kTokens]) {
   const __m512i subnormals = E4m3SubnormalTable();
   const uint8_t* row[kRows];
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
     const int64_t index = n + r < w.n ? n + r : w.n - 1;
     row[r] = static_cast<const uint8_t*>(w.data) + index * w.k;
-    Announce(w, index, w.k);
   }
   for (int64_t k = 0; k < w.k; k += 64) {
     const __mmask64 mask = LowBits64(w.k - k);
