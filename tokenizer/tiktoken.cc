@@ -61,7 +61,19 @@ absl::Status ReadRanks(std::string_view text, const std::string& name,
       return absl::InvalidArgumentError(
           fmt::format("{}: want base64 and a rank in line {}", name, number));
     }
-    ZQFP_RETURN_IF_ERROR(bpe->AddToken(bytes, rank));
+    const absl::Status added = bpe->AddToken(bytes, rank);
+    if (!added.ok()) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: line {}: {}", name, number, std::string(added.message())));
+    }
+  }
+  // Else some text would lose bytes without a word.
+  for (int byte = 0; byte < 256; ++byte) {
+    if (!bpe->IdOf(std::string(1, static_cast<char>(byte)))) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: want a rank for every byte, found none for {:#04x}",
+                      name, byte));
+    }
   }
   return absl::OkStatus();
 }

@@ -24,7 +24,11 @@ absl::Status ReadVocab(const std::string& text, Bpe* bpe) {
       return absl::InvalidArgumentError(
           fmt::format("vocab.json: want an id for '{}'", token));
     }
-    ZQFP_RETURN_IF_ERROR(bpe->AddToken(token, id.get<int32_t>()));
+    const absl::Status added = bpe->AddToken(token, id.get<int32_t>());
+    if (!added.ok()) {
+      return absl::InvalidArgumentError("vocab.json: " +
+                                        std::string(added.message()));
+    }
   }
   return absl::OkStatus();
 }
@@ -43,8 +47,12 @@ absl::Status ReadMerges(const std::string& text, Bpe* bpe) {
       return absl::InvalidArgumentError(fmt::format(
           "merges.txt: want 'a b' in line {}, found '{}'", number, line));
     }
-    ZQFP_RETURN_IF_ERROR(
-        bpe->AddMerge(line.substr(0, space), line.substr(space + 1)));
+    const absl::Status added =
+        bpe->AddMerge(line.substr(0, space), line.substr(space + 1));
+    if (!added.ok()) {
+      return absl::InvalidArgumentError(fmt::format(
+          "merges.txt: line {}: {}", number, std::string(added.message())));
+    }
   }
   return absl::OkStatus();
 }
