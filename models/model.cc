@@ -18,6 +18,12 @@ namespace zqfp {
 namespace {
 
 constexpr size_t kAlignment = 64;
+// Rows of a step where the options leave them open: enough that a prompt is
+// bound by arithmetic, not by reading the weights, and few enough that the
+// buffers stay small beside any model.
+constexpr int64_t kMostRows = 256;
+constexpr int64_t kLeastRows = 32;
+constexpr int64_t kMaxBufferBytes = 40'000'000;
 
 struct Free {
   void operator()(void* memory) const { free(memory); }
@@ -87,10 +93,10 @@ struct Model::State {
 absl::Status Model::State::Start(const ModelOptions& wanted) {
   options = wanted;
   if (options.num_threads == 0) options.num_threads = kernels::PhysicalCores();
-  if (options.num_threads < 1 || options.max_tokens < 1) {
+  if (options.num_threads < 1 || options.max_tokens < 0) {
     return absl::InvalidArgumentError(
-        fmt::format("model options: want 1 or more threads and tokens, found "
-                    "{} and {}",
+        fmt::format("model options: want 1 or more threads and 0 or more "
+                    "tokens, found {} and {}",
                     options.num_threads, options.max_tokens));
   }
   ZQFP_ASSIGN_OR_RETURN(backend, options.backend.empty()
@@ -104,6 +110,10 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
 
 // Buffers, once the weights are there.
 absl::Status Model::State::Plan() {
+  if (options.max_tokens == 0) {
+    options.max_tokens = std::clamp<int64_t>(
+        kMaxBufferBytes / Activations::RowBytes(config), kLeastRows, kMostRows);
+  }
   const int64_t widest = std::max(
       {config.model_dim, config.ffn_dim, config.num_heads * config.head_dim});
   workspace_bytes =
@@ -192,8 +202,7 @@ void Model::State::FillAngles(const Batch& batch) {
     const int64_t end = batch.token_begin[s + 1];
     for (int64_t row = batch.token_begin[s]; row < end; ++row) {
       RopeRow(frequencies, batch.context_len[s] - (end - row),
-              activations->cos.data() + row * half,
-              activations->sin.data() + row * half);
+              activations->cos + row * half, activations->sin + row * half);
     }
   }
 }

@@ -19,7 +19,8 @@ namespace zqfp {
 struct ModelOptions {
   int num_threads = 0;       // 0: physical cores
   std::string backend;       // "": ZQFP_BACKEND, or the best of this machine
-  int64_t max_tokens = 256;  // most rows of one step; sizes the buffers
+  // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold.
+  int64_t max_tokens = 0;
   bool strict = false;       // FailedPrecondition where an op falls back
 };
 

@@ -6,34 +6,58 @@
 
 namespace zqfp {
 
-Activations::Activations(const Config& config, int64_t max_tokens) {
-  const auto rows = [&](int64_t dim) {
-    return static_cast<size_t>(max_tokens * dim);
-  };
-  const int64_t query_dim = config.num_heads * config.head_dim;
-  const int64_t kv_dim = config.num_kv_heads * config.head_dim;
-  x.resize(rows(config.model_dim));
-  normed.resize(rows(config.model_dim));
-  q.resize(rows(query_dim));
-  k.resize(rows(kv_dim));
-  v.resize(rows(kv_dim));
-  mixed.resize(rows(query_dim));
-  gate.resize(rows(config.ffn_dim));
-  up.resize(rows(config.ffn_dim));
-  cos.resize(rows(config.head_dim / 2));
-  sin.resize(rows(config.head_dim / 2));
-  codes.resize(rows(std::max({config.model_dim, query_dim, config.ffn_dim})));
-  code_scales.resize(rows(1));
+namespace {
+
+// Elements of one row of each buffer.
+struct RowSizes {
+  explicit RowSizes(const Config& config)
+      : model(config.model_dim),
+        query(config.num_heads * config.head_dim),
+        kv(config.num_kv_heads * config.head_dim),
+        ffn(config.ffn_dim),
+        half_head(config.head_dim / 2) {}
+
+  int64_t floats() const { return 2 * model + 2 * half_head + 1 + shared(); }
+  int64_t shared() const { return std::max(2 * query + 2 * kv, 2 * ffn); }
+  int64_t codes() const { return std::max({model, query, ffn}); }
+
+  int64_t model, query, kv, ffn, half_head;
+};
+
+}  // namespace
+
+int64_t Activations::RowBytes(const Config& config) {
+  const RowSizes row(config);
+  return row.floats() * 4 + row.codes();
 }
 
-int64_t Activations::num_bytes() const {
-  int64_t floats = 0;
-  for (const std::vector<float>* buffer :
-       {&x, &normed, &q, &k, &v, &mixed, &gate, &up, &cos, &sin,
-        &code_scales}) {
-    floats += static_cast<int64_t>(buffer->size());
-  }
-  return floats * 4 + static_cast<int64_t>(codes.size());
+Activations::Activations(const Config& config, int64_t max_tokens)
+    : num_bytes_(max_tokens * RowBytes(config)) {
+  const RowSizes row(config);
+  memory_ = std::make_unique_for_overwrite<float[]>(
+      static_cast<size_t>(max_tokens * row.floats()));
+  code_memory_ = std::make_unique_for_overwrite<uint8_t[]>(
+      static_cast<size_t>(max_tokens * row.codes()));
+  codes = code_memory_.get();
+  float* next = memory_.get();
+  const auto take = [&](int64_t row_size) {
+    float* buffer = next;
+    next += max_tokens * row_size;
+    return buffer;
+  };
+  x = take(row.model);
+  normed = take(row.model);
+  cos = take(row.half_head);
+  sin = take(row.half_head);
+  code_scales = take(1);
+  float* const shared = next;
+  q = take(row.query);
+  k = take(row.kv);
+  v = take(row.kv);
+  mixed = take(row.query);
+  next = shared;
+  gate = take(row.ffn);
+  up = take(row.ffn);
 }
 
 Transformer::Transformer(const Config* config, const Weights* weights,
@@ -57,7 +81,7 @@ void Transformer::Run(absl::Span<const int32_t> ids,
               .id = ids.data(),
               .table_format = weights_.embedding_format,
               .table = weights_.embedding,
-              .y = a_.x.data()},
+              .y = a_.x},
              exec_);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     layer_index_ = i;
@@ -69,9 +93,9 @@ void Transformer::Run(absl::Span<const int32_t> ids,
 // x += Attention(Norm(x));  x += FeedForward(Norm(x))
 void Transformer::Layer(const LayerWeights& layer,
                         const kernels::KvPagesView& pages) {
-  Norm(a_.x.data(), layer.attention_norm, num_tokens_, a_.normed.data());
+  Norm(a_.x, layer.attention_norm, num_tokens_, a_.normed);
   Attend(layer, pages);
-  Norm(a_.x.data(), layer.ffn_norm, num_tokens_, a_.normed.data());
+  Norm(a_.x, layer.ffn_norm, num_tokens_, a_.normed);
   FeedForward(layer);
 }
 
@@ -79,47 +103,47 @@ void Transformer::Attend(const LayerWeights& layer,
                          const kernels::KvPagesView& pages) {
   const int64_t heads = config_.num_heads, kv_heads = config_.num_kv_heads;
   const int64_t head_dim = config_.head_dim;
-  const Input in = Prepare(a_.normed.data(), config_.model_dim, num_tokens_,
+  const Input in = Prepare(a_.normed, config_.model_dim, num_tokens_,
                            {&layer.q, &layer.k, &layer.v});
-  Linear(layer.q, in, num_tokens_, nullptr, a_.q.data());
-  Linear(layer.k, in, num_tokens_, nullptr, a_.k.data());
-  Linear(layer.v, in, num_tokens_, nullptr, a_.v.data());
+  Linear(layer.q, in, num_tokens_, nullptr, a_.q);
+  Linear(layer.k, in, num_tokens_, nullptr, a_.k);
+  Linear(layer.v, in, num_tokens_, nullptr, a_.v);
   if (config_.qk_norm) {
-    Norm(a_.q.data(), layer.q_norm, num_tokens_ * heads, a_.q.data());
-    Norm(a_.k.data(), layer.k_norm, num_tokens_ * kv_heads, a_.k.data());
+    Norm(a_.q, layer.q_norm, num_tokens_ * heads, a_.q);
+    Norm(a_.k, layer.k_norm, num_tokens_ * kv_heads, a_.k);
   }
-  Rotate(heads, a_.q.data());
-  Rotate(kv_heads, a_.k.data());
-  ops_.store_kv({batch_, a_.k.data(), a_.v.data(), pages}, exec_);
+  Rotate(heads, a_.q);
+  Rotate(kv_heads, a_.k);
+  ops_.store_kv({batch_, a_.k, a_.v, pages}, exec_);
   const bool windowed = layer_index_ >= config_.first_window_layer;
   ops_.attention({.batch = batch_,
                   .num_heads = heads,
                   .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
                   .window = windowed ? config_.sliding_window : 0,
-                  .q = a_.q.data(),
+                  .q = a_.q,
                   .pages = pages,
-                  .y = a_.mixed.data()},
+                  .y = a_.mixed},
                  exec_);
   const Input out =
-      Prepare(a_.mixed.data(), heads * head_dim, num_tokens_, {&layer.o});
-  Linear(layer.o, out, num_tokens_, a_.x.data(), a_.x.data());
+      Prepare(a_.mixed, heads * head_dim, num_tokens_, {&layer.o});
+  Linear(layer.o, out, num_tokens_, a_.x, a_.x);
 }
 
 // down(silu(gate(x)) * up(x))                               [arXiv:2002.05202]
 void Transformer::FeedForward(const LayerWeights& layer) {
-  const Input in = Prepare(a_.normed.data(), config_.model_dim, num_tokens_,
+  const Input in = Prepare(a_.normed, config_.model_dim, num_tokens_,
                            {&layer.gate, &layer.up});
-  Linear(layer.gate, in, num_tokens_, nullptr, a_.gate.data());
-  Linear(layer.up, in, num_tokens_, nullptr, a_.up.data());
+  Linear(layer.gate, in, num_tokens_, nullptr, a_.gate);
+  Linear(layer.up, in, num_tokens_, nullptr, a_.up);
   ops_.swiglu({.num_tokens = num_tokens_,
                .dim = config_.ffn_dim,
-               .gate = a_.gate.data(),
-               .up = a_.up.data(),
-               .y = a_.gate.data()},
+               .gate = a_.gate,
+               .up = a_.up,
+               .y = a_.gate},
               exec_);
   const Input out =
-      Prepare(a_.gate.data(), config_.ffn_dim, num_tokens_, {&layer.down});
-  Linear(layer.down, out, num_tokens_, a_.x.data(), a_.x.data());
+      Prepare(a_.gate, config_.ffn_dim, num_tokens_, {&layer.down});
+  Linear(layer.down, out, num_tokens_, a_.x, a_.x);
 }
 
 // Only the rows whose logits are wanted go through the norm and the head.
@@ -128,11 +152,11 @@ void Transformer::Head(absl::Span<const int32_t> logit_rows, float* logits) {
   if (rows == 0) return;
   const int64_t dim = config_.model_dim;
   for (int64_t i = 0; i < rows; ++i) {
-    std::copy_n(a_.x.data() + logit_rows[static_cast<size_t>(i)] * dim, dim,
-                a_.normed.data() + i * dim);
+    std::copy_n(a_.x + logit_rows[static_cast<size_t>(i)] * dim, dim,
+                a_.normed + i * dim);
   }
-  Norm(a_.normed.data(), weights_.final_norm, rows, a_.normed.data());
-  const Input in = Prepare(a_.normed.data(), dim, rows, {&weights_.lm_head});
+  Norm(a_.normed, weights_.final_norm, rows, a_.normed);
+  const Input in = Prepare(a_.normed, dim, rows, {&weights_.lm_head});
   Linear(weights_.lm_head, in, rows, nullptr, logits);
 }
 
@@ -157,10 +181,10 @@ Transformer::Input Transformer::Prepare(
   ops_.quantize_tokens({.num_tokens = num_rows,
                         .dim = dim,
                         .x = x,
-                        .q = a_.codes.data(),
-                        .scale = a_.code_scales.data()},
+                        .q = a_.codes,
+                        .scale = a_.code_scales},
                        exec_);
-  return {x, {a_.codes.data(), a_.code_scales.data()}};
+  return {x, {a_.codes, a_.code_scales}};
 }
 
 void Transformer::Linear(const LinearWeight& linear, const Input& input,
@@ -179,8 +203,8 @@ void Transformer::Rotate(int64_t num_heads, float* x) {
              .num_heads = num_heads,
              .head_dim = config_.head_dim,
              .rotary_dim = config_.head_dim,
-             .cos = a_.cos.data(),
-             .sin = a_.sin.data(),
+             .cos = a_.cos,
+             .sin = a_.sin,
              .x = x},
             exec_);
 }

@@ -4,6 +4,7 @@
 
 // The forward pass: what a layer does, in order.
 
+#include <memory>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -14,21 +15,33 @@
 
 namespace zqfp {
 
-// Buffers of one step, sized for max_tokens rows. All f32 but `codes`.
-struct Activations {
-  explicit Activations(const Config& config, int64_t max_tokens);
-  int64_t num_bytes() const;
+// Buffers of one step, sized for max_tokens rows. A page of them is touched
+// when a step is long enough to need it.
+class Activations {
+ public:
+  Activations(const Config& config, int64_t max_tokens);
+  // Bytes of one row.
+  static int64_t RowBytes(const Config& config);
+  int64_t num_bytes() const { return num_bytes_; }
 
-  std::vector<float> x;         // [num_tokens, model_dim], the residual stream
-  std::vector<float> normed;    // [num_tokens, model_dim]
-  std::vector<float> q;         // [num_tokens, num_heads, head_dim]
-  std::vector<float> k, v;      // [num_tokens, num_kv_heads, head_dim]
-  std::vector<float> mixed;     // [num_tokens, num_heads, head_dim]
-  std::vector<float> gate;      // [num_tokens, ffn_dim]
-  std::vector<float> up;        // [num_tokens, ffn_dim]
-  std::vector<float> cos, sin;  // [num_tokens, head_dim / 2]
-  std::vector<uint8_t> codes;   // [num_tokens, widest linear input]
-  std::vector<float> code_scales;  // [num_tokens]
+  float* x = nullptr;       // [num_tokens, model_dim], the residual stream
+  float* normed = nullptr;  // [num_tokens, model_dim]
+  float* cos = nullptr;     // [num_tokens, head_dim / 2]
+  float* sin = nullptr;
+  float* code_scales = nullptr;  // [num_tokens]
+  uint8_t* codes = nullptr;      // [num_tokens, widest linear input]
+  // Attention and feed-forward follow one another in the same memory.
+  float* q = nullptr;      // [num_tokens, num_heads, head_dim]
+  float* k = nullptr;      // [num_tokens, num_kv_heads, head_dim]
+  float* v = nullptr;      // [num_tokens, num_kv_heads, head_dim]
+  float* mixed = nullptr;  // [num_tokens, num_heads, head_dim]
+  float* gate = nullptr;   // [num_tokens, ffn_dim]
+  float* up = nullptr;     // [num_tokens, ffn_dim]
+
+ private:
+  std::unique_ptr<float[]> memory_;
+  std::unique_ptr<uint8_t[]> code_memory_;
+  int64_t num_bytes_ = 0;
 };
 
 // One step over the tokens of a ragged batch.

@@ -70,6 +70,26 @@ TEST(BenchCommand, AShapeNeedsNoFiles) {
               HasSubstr("llama-110m free group 64"));
 }
 
+// Packed weights (all of the file, embedding too) + KV + 60 MB.
+TEST(BenchCommand, PeakMemoryIsTheWeightsTheCacheAndLittleElse) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer has memory of its own";
+#endif
+  constexpr int64_t kRest = 60'000'000;
+  const std::string run = " --prompt 600 --generate 8 --repeat 1 --json";
+  const auto demo = Bench("--model " + testing::DemoModel() + run).Json();
+  const auto weights = static_cast<int64_t>(
+      std::filesystem::file_size(testing::DemoModel() + "/model.safetensors"));
+  const int64_t demo_kv = 608 * 6 * 2 * 4 * 32 * 2;  // bf16
+  EXPECT_LE(demo["peak_rss_bytes"], weights + demo_kv + kRest);
+  // 12 layers of 12 heads of 64; vocabulary 32000, width 768 in bf16.
+  const auto shape = Bench("--shape llama-110m" + run).Json();
+  const int64_t embedding = 32000 * 768 * 2;
+  const int64_t kv = 608 * 12 * 2 * 768 * 2;
+  EXPECT_LE(shape["peak_rss_bytes"],
+            shape["weight_bytes"].get<int64_t>() + embedding + kv + kRest);
+}
+
 TEST(BenchCommand, TextForPeople) {
   const Outcome outcome = Bench("--prompt 4 --generate 2 --repeat 1");
   EXPECT_EQ(outcome.exit_code, 0);
