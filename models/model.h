@@ -17,11 +17,11 @@
 namespace zqfp {
 
 struct ModelOptions {
-  int num_threads = 0;       // 0: physical cores
-  std::string backend;       // "": ZQFP_BACKEND, or the best of this machine
+  int num_threads = 0;  // 0: physical cores
+  std::string backend;  // "": ZQFP_BACKEND, or the best of this machine
   // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold.
   int64_t max_tokens = 0;
-  bool strict = false;       // FailedPrecondition where an op falls back
+  bool strict = false;  // FailedPrecondition where an op falls back
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).
