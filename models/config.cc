@@ -370,6 +370,16 @@ std::string_view ToString(HeadFormat format) {
   return kNames[static_cast<size_t>(format)];
 }
 
+std::string_view ToString(LinearFormat format) {
+  constexpr const char* kNames[] = {"e2m1", "e4m3"};
+  return kNames[static_cast<size_t>(format)];
+}
+
+std::string_view ToString(ActivationFormat format) {
+  constexpr const char* kNames[] = {"none", "e4m3", "e5m2", "int8", "bf16"};
+  return kNames[static_cast<size_t>(format)];
+}
+
 absl::StatusOr<Config> ParseConfig(const std::string& json_text,
                                    const std::string& name) {
   ZQFP_ASSIGN_OR_RETURN(const json root, ParseObject(json_text, name));

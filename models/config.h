@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/core/views.h"
 
 namespace zqfp {
 
@@ -43,11 +44,32 @@ enum class ScaleConstraint : uint8_t { kFree, kM1, kM2 };
 // Storage of the output projection.
 enum class HeadFormat : uint8_t { kBf16, kE4m3, kE2m1 };
 
+// Storage of the decoder layers' linears.
+enum class LinearFormat : uint8_t { kE2m1, kE4m3 };
+
+// What the input of a linear becomes, one scale per token. A model runs with
+// none (f32) or e4m3; the others are simulated for comparison
+// (ModelOptions::simulated_activations).
+enum class ActivationFormat : uint8_t { kNone, kE4m3, kE5m2, kInt8, kBf16 };
+
+// Low-rank compensation of the quantized decoder linears.
+struct LorcConfig {
+  int64_t rank = 0;                                           // 0: none
+  kernels::ValueFormat format = kernels::ValueFormat::kE4m3;  // or kBf16
+};
+
 // "quantization_config" with quant_method zqfp (numerics.md, section 8).
 struct QuantizationConfig {
-  int64_t group_size = 0;
-  ScaleConstraint constraint = ScaleConstraint::kM2;
+  LinearFormat weights = LinearFormat::kE2m1;
+  int64_t group_size = 0;                                  // e2m1
+  ScaleConstraint constraint = ScaleConstraint::kM2;       // e2m1
+  ActivationFormat activations = ActivationFormat::kE4m3;  // or kNone
   HeadFormat lm_head = HeadFormat::kE4m3;
+  LorcConfig lorc;
+  // Linears left as they were: "model.layers.0.mlp.down_proj".
+  std::vector<std::string> keep;
+
+  bool Keeps(const std::string& linear) const;
 };
 
 struct Config {
@@ -79,6 +101,8 @@ std::string_view ToString(Architecture architecture);
 std::string_view ToString(RopeScaling scaling);
 std::string_view ToString(ScaleConstraint constraint);
 std::string_view ToString(HeadFormat format);
+std::string_view ToString(LinearFormat format);
+std::string_view ToString(ActivationFormat format);
 
 // Parses and checks the text of a config.json. `name` is the file's name in
 // messages. Errors: InvalidArgument with key, wanted and found; Unimplemented

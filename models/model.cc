@@ -34,7 +34,7 @@ absl::Status BadBatch(const char* field, int64_t want, int64_t found) {
       fmt::format("batch: {}: want {}, found {}", field, want, found));
 }
 
-std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
+std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
   using kernels::WeightFormat;
   switch (linear.view.format) {
     case WeightFormat::kF32:
@@ -52,6 +52,15 @@ std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
                          linear.view.group_size);
   }
   return "";
+}
+
+std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
+  const kernels::LorcView& lorc = linear.view.lorc;
+  std::string text = DescribeFormat(linear, config);
+  if (lorc.rank == 0) return text;
+  const bool e4m3 = lorc.format == kernels::ValueFormat::kE4m3;
+  return fmt::format("{}, low rank {} {}", text, lorc.rank,
+                     e4m3 ? "e4m3" : "bf16");
 }
 
 // An op that only the reference serves is one that nobody made fast for this
@@ -116,13 +125,14 @@ absl::Status Model::State::Plan() {
   }
   const int64_t widest = std::max(
       {config.model_dim, config.ffn_dim, config.num_heads * config.head_dim});
-  workspace_bytes =
-      backend.WorkspaceBytes({.num_tokens = options.max_tokens,
-                              .k = widest,
-                              .n = std::max(widest, config.vocab_size),
-                              .num_heads = config.num_heads,
-                              .head_dim = config.head_dim,
-                              .num_threads = options.num_threads});
+  workspace_bytes = backend.WorkspaceBytes(
+      {.num_tokens = options.max_tokens,
+       .k = widest,
+       .n = std::max(widest, config.vocab_size),
+       .lorc_rank = config.quantization ? config.quantization->lorc.rank : 0,
+       .num_heads = config.num_heads,
+       .head_dim = config.head_dim,
+       .num_threads = options.num_threads});
   if (workspace_bytes > 0) {
     const size_t rounded =
         (static_cast<size_t>(workspace_bytes) + kAlignment - 1) / kAlignment *
@@ -133,7 +143,8 @@ absl::Status Model::State::Plan() {
           "workspace: want {} bytes, the system refused", workspace_bytes));
     }
   }
-  activations = std::make_unique<Activations>(config, options.max_tokens);
+  activations = std::make_unique<Activations>(config, options.max_tokens,
+                                              options.simulated_activations);
   transformer = std::make_unique<Transformer>(
       &config, &weights, &backend, activations.get(),
       kernels::Exec{pool->parallel(), workspace.get()});
@@ -272,11 +283,11 @@ std::vector<LinearInfo> Model::Explain() const {
   };
   std::vector<LinearInfo> list;
   const auto add = [&](const LinearWeight& linear) {
-    const std::string op = linear.quantized() ? "matmul_a8" : "matmul";
+    const std::string op = linear.runs_a8() ? "matmul_a8" : "matmul";
     list.push_back(
         {.name = linear.name,
          .weights = DescribeWeights(linear, s.config),
-         .activations = linear.quantized() ? "e4m3 per token" : "f32",
+         .activations = linear.runs_a8() ? "e4m3 per token" : "f32",
          .op = op,
          .kernel = kernel_of(op),
          .n = linear.view.n,

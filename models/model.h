@@ -22,6 +22,9 @@ struct ModelOptions {
   // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold.
   int64_t max_tokens = 0;
   bool strict = false;  // FailedPrecondition where an op falls back
+  // For comparison only: the inputs of the decoder linears that run in f32 are
+  // rounded to this format first, one scale per token.
+  ActivationFormat simulated_activations = ActivationFormat::kNone;
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).
@@ -40,7 +43,7 @@ struct Batch {
 // What --explain and the memory plan show of one linear layer.
 struct LinearInfo {
   std::string name;         // "model.layers.0.self_attn.q_proj"
-  std::string weights;      // "e2m1 m2 group 128"
+  std::string weights;      // "e2m1 m2 group 128, low rank 8 e4m3"
   std::string activations;  // "e4m3 per token" | "f32"
   std::string op;           // "matmul_a8"
   std::string kernel;       // "avx512bf16"

@@ -69,16 +69,16 @@ absl::Status CheckMethod(const JsonReader& reader) {
         "{}: version: {} is not supported; this program reads version {}",
         reader.where(), version, kVersion));
   }
-  if (reader.Has("lorc")) {
-    return absl::UnimplementedError(
-        fmt::format("{}: lorc: low-rank compensation is not supported yet",
-                    reader.where()));
-  }
   return absl::OkStatus();
 }
 
 absl::Status ReadWeights(const JsonReader& reader, QuantizationConfig& out) {
-  ZQFP_RETURN_IF_ERROR(ExpectName(reader, "format", "e2m1"));
+  ZQFP_RETURN_IF_ERROR(ReadName<LinearFormat>(
+      reader, "format", {LinearFormat::kE2m1, LinearFormat::kE4m3},
+      &out.weights));
+  if (out.weights == LinearFormat::kE4m3) {
+    return RefuseUnknownKeys(reader, {"format"});
+  }
   ZQFP_RETURN_IF_ERROR(
       reader.Require("group_size", {32, 256}, &out.group_size));
   if ((out.group_size & (out.group_size - 1)) != 0) {
@@ -95,14 +95,47 @@ absl::Status ReadWeights(const JsonReader& reader, QuantizationConfig& out) {
       reader, {"format", "group_size", "scale_constraint", "scale_rounding"});
 }
 
-// One kind is known, so there is nothing to keep.
-absl::Status CheckActivations(const JsonReader& reader) {
+// Absent or null: the input stays f32.
+absl::Status ReadActivations(const JsonReader& own, QuantizationConfig& out) {
+  out.activations = ActivationFormat::kNone;
+  if (!own.Has("activations")) return absl::OkStatus();
+  ZQFP_ASSIGN_OR_RETURN(const JsonReader reader, own.Object("activations"));
   bool is_dynamic = false;
   ZQFP_RETURN_IF_ERROR(ExpectName(reader, "format", "e4m3"));
   ZQFP_RETURN_IF_ERROR(ExpectName(reader, "granularity", "token"));
   ZQFP_RETURN_IF_ERROR(reader.Read("dynamic", &is_dynamic));
   if (!is_dynamic) return reader.Wrong("dynamic", "true");
+  out.activations = ActivationFormat::kE4m3;
   return RefuseUnknownKeys(reader, {"format", "granularity", "dynamic"});
+}
+
+absl::Status ReadLorc(const JsonReader& own, LorcConfig& out) {
+  if (!own.Has("lorc")) return absl::OkStatus();
+  ZQFP_ASSIGN_OR_RETURN(const JsonReader reader, own.Object("lorc"));
+  ZQFP_RETURN_IF_ERROR(
+      reader.Require("rank", {1, kernels::kMaxLorcRank}, &out.rank));
+  std::string format;
+  ZQFP_RETURN_IF_ERROR(reader.Require("format", &format));
+  if (format != "e4m3" && format != "bf16") {
+    return reader.Wrong("format", "\"e4m3\" or \"bf16\"");
+  }
+  out.format = format == "e4m3" ? kernels::ValueFormat::kE4m3
+                                : kernels::ValueFormat::kBf16;
+  // How the factors were found; of interest to people only.
+  std::string weighting;
+  ZQFP_RETURN_IF_ERROR(reader.Read("weighting", &weighting));
+  return RefuseUnknownKeys(reader, {"rank", "format", "weighting"});
+}
+
+absl::Status ReadKeep(const JsonReader& own, std::vector<std::string>& out) {
+  const nlohmann::json* list = own.Find("keep");
+  if (list == nullptr) return absl::OkStatus();
+  if (!list->is_array()) return own.Wrong("keep", "a list of names");
+  for (const nlohmann::json& name : *list) {
+    if (!name.is_string()) return own.Wrong("keep", "a list of names");
+    out.push_back(name.get<std::string>());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -122,16 +155,24 @@ absl::StatusOr<std::optional<QuantizationConfig>> ReadQuantization(
   ZQFP_RETURN_IF_ERROR(CheckMethod(own));
   ZQFP_ASSIGN_OR_RETURN(const JsonReader weights, own.Object("weights"));
   ZQFP_RETURN_IF_ERROR(ReadWeights(weights, out));
-  ZQFP_ASSIGN_OR_RETURN(const JsonReader activations,
-                        own.Object("activations"));
-  ZQFP_RETURN_IF_ERROR(CheckActivations(activations));
+  ZQFP_RETURN_IF_ERROR(ReadActivations(own, out));
   ZQFP_RETURN_IF_ERROR(ReadName<HeadFormat>(
       own, "lm_head", {HeadFormat::kBf16, HeadFormat::kE4m3, HeadFormat::kE2m1},
       &out.lm_head));
-  ZQFP_RETURN_IF_ERROR(
-      RefuseUnknownKeys(own, {"quant_method", "version", "weights",
-                              "activations", "lm_head", "lorc"}));
+  if (out.lm_head == HeadFormat::kE2m1 && out.weights != LinearFormat::kE2m1) {
+    return own.Wrong("lm_head", "\"bf16\" or \"e4m3\" with e4m3 weights");
+  }
+  ZQFP_RETURN_IF_ERROR(ReadLorc(own, out.lorc));
+  ZQFP_RETURN_IF_ERROR(ReadKeep(own, out.keep));
+  // "calibration" says how the weights were found; for people only.
+  ZQFP_RETURN_IF_ERROR(RefuseUnknownKeys(
+      own, {"quant_method", "version", "weights", "activations", "lm_head",
+            "lorc", "keep", "calibration"}));
   return out;
+}
+
+bool QuantizationConfig::Keeps(const std::string& linear) const {
+  return std::find(keep.begin(), keep.end(), linear) != keep.end();
 }
 
 }  // namespace zqfp

@@ -113,9 +113,33 @@ class Filler {
               WeightFormat format, LinearWeight* linear) {
     linear->name = name;
     linear->view = {.n = n, .k = k};
-    if (format != WeightFormat::kBf16) return Quantized(format, linear);
+    if (format != WeightFormat::kBf16) {
+      linear->activations = config_.quantization->activations;
+      return Quantized(format, linear);
+    }
     linear->view.format = format;
     linear->view.data = Bf16(n * k, k);
+  }
+
+  // A low-rank branch of e4m3 factors, small beside the weight.
+  void Lorc(int64_t rank, LinearWeight* linear) {
+    const int64_t n = linear->view.n, k = linear->view.k;
+    linear->lorc_u.resize(static_cast<size_t>(rank * n));
+    uint8_t* v = arena_.Take<uint8_t>(rank * k);
+    const auto finite = [](uint64_t random) {
+      const uint8_t code = static_cast<uint8_t>(random >> 56);
+      return static_cast<uint8_t>((code & 0x7f) == 0x7f ? code ^ 0x10 : code);
+    };
+    uint8_t* u = linear->lorc_u.data();
+    Fill(rank * n, [=](int64_t i, uint64_t random) { u[i] = finite(random); });
+    Fill(rank * k, [=](int64_t i, uint64_t random) { v[i] = finite(random); });
+    const float scale = 0.01f / std::sqrt(static_cast<float>(rank * k));
+    linear->view.lorc = {.format = kernels::ValueFormat::kE4m3,
+                         .rank = rank,
+                         .u = u,
+                         .v = v,
+                         .u_scale = Constant(n, scale / 132),
+                         .v_scale = Constant(rank, 1.0f / 132)};
   }
 
  private:
@@ -145,6 +169,9 @@ class Filler {
 
 WeightFormat DecoderFormat(const Config& config) {
   if (!config.quantization) return WeightFormat::kBf16;
+  if (config.quantization->weights == LinearFormat::kE4m3) {
+    return WeightFormat::kE4m3;
+  }
   return config.quantization->constraint == ScaleConstraint::kFree
              ? WeightFormat::kE2m1Free
              : WeightFormat::kE2m1Shift;
@@ -166,9 +193,11 @@ WeightFormat HeadWeightFormat(const Config& config) {
 // Enough for every array of RandomWeights, paddings included.
 int64_t BytesNeeded(const Config& config) {
   const TensorTable& table = TensorsOf(config.architecture);
+  const int64_t rank = config.quantization ? config.quantization->lorc.rank : 0;
   const auto linear_bytes = [&](int64_t n, int64_t k) {
     // bf16 is the widest; free scales at the smallest group add an eighth.
-    return n * k * (config.quantization ? 1 : 2) + n * (k / 4 + 16) + 1024;
+    return n * k * (config.quantization ? 1 : 2) + n * (k / 4 + 16) + 1024 +
+           rank * (k + 64) + n * 4;
   };
   int64_t layer = 0;
   for (const LinearRule& rule : table.linears) {
@@ -201,6 +230,9 @@ absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
       LinearWeight& linear = layer.*rule.field;
       fill.Linear(LayerTensorName(table, i, rule.name), SizeOf(rule.n, config),
                   SizeOf(rule.k, config), DecoderFormat(config), &linear);
+      if (config.quantization && config.quantization->lorc.rank > 0) {
+        fill.Lorc(config.quantization->lorc.rank, &linear);
+      }
       if (rule.bias != nullptr && config.*rule.bias) {
         linear.bias.assign(static_cast<size_t>(linear.view.n), 0.01f);
       }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/simulated_activations.h"
+
 namespace zqfp {
 
 namespace {
@@ -31,9 +33,14 @@ int64_t Activations::RowBytes(const Config& config) {
   return row.floats() * 4 + row.codes();
 }
 
-Activations::Activations(const Config& config, int64_t max_tokens)
-    : num_bytes_(max_tokens * RowBytes(config)) {
+Activations::Activations(const Config& config, int64_t max_tokens,
+                         ActivationFormat simulated_format)
+    : simulated(simulated_format), num_bytes_(max_tokens * RowBytes(config)) {
   const RowSizes row(config);
+  if (simulated != ActivationFormat::kNone) {
+    rounded.resize(static_cast<size_t>(max_tokens * row.codes()));
+    num_bytes_ += static_cast<int64_t>(rounded.size()) * 4;
+  }
   memory_ = std::make_unique_for_overwrite<float[]>(
       static_cast<size_t>(max_tokens * row.floats()));
   code_memory_ = std::make_unique_for_overwrite<uint8_t[]>(
@@ -73,21 +80,34 @@ void Transformer::Run(absl::Span<const int32_t> ids,
                       const kernels::RaggedBatchView& batch,
                       absl::Span<const int32_t> logit_rows, KvCache& cache,
                       float* logits) {
-  batch_ = batch;
-  num_tokens_ = static_cast<int64_t>(ids.size());
-  ops_.embed({.num_tokens = num_tokens_,
+  Embed(ids, a_.x);
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    RunLayer(i, batch, cache.Layer(i), nullptr);
+  }
+  Head(logit_rows, logits);
+}
+
+void Transformer::Embed(absl::Span<const int32_t> ids, float* x) {
+  ops_.embed({.num_tokens = static_cast<int64_t>(ids.size()),
               .vocab_size = config_.vocab_size,
               .model_dim = config_.model_dim,
               .id = ids.data(),
               .table_format = weights_.embedding_format,
               .table = weights_.embedding,
-              .y = a_.x},
+              .y = x},
              exec_);
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    layer_index_ = i;
-    Layer(weights_.layers[static_cast<size_t>(i)], cache.Layer(i));
-  }
-  Head(logit_rows, logits);
+}
+
+void Transformer::RunLayer(int64_t layer_index,
+                           const kernels::RaggedBatchView& batch,
+                           const kernels::KvPagesView& pages,
+                           LinearObserver* observer) {
+  batch_ = batch;
+  num_tokens_ = batch.token_begin[batch.num_sequences];
+  layer_index_ = layer_index;
+  observer_ = observer;
+  next_ = LinearObserver::Next::kGoOn;
+  Layer(weights_.layers[static_cast<size_t>(layer_index)], pages);
 }
 
 // x += Attention(Norm(x));  x += FeedForward(Norm(x))
@@ -95,6 +115,7 @@ void Transformer::Layer(const LayerWeights& layer,
                         const kernels::KvPagesView& pages) {
   Norm(a_.x, layer.attention_norm, num_tokens_, a_.normed);
   Attend(layer, pages);
+  if (Stopped()) return;
   Norm(a_.x, layer.ffn_norm, num_tokens_, a_.normed);
   FeedForward(layer);
 }
@@ -105,6 +126,7 @@ void Transformer::Attend(const LayerWeights& layer,
   const int64_t head_dim = config_.head_dim;
   const Input in = Prepare(a_.normed, config_.model_dim, num_tokens_,
                            {&layer.q, &layer.k, &layer.v});
+  if (Stopped()) return;
   Linear(layer.q, in, num_tokens_, nullptr, a_.q);
   Linear(layer.k, in, num_tokens_, nullptr, a_.k);
   Linear(layer.v, in, num_tokens_, nullptr, a_.v);
@@ -126,6 +148,7 @@ void Transformer::Attend(const LayerWeights& layer,
                  exec_);
   const Input out =
       Prepare(a_.mixed, heads * head_dim, num_tokens_, {&layer.o});
+  if (Stopped()) return;
   Linear(layer.o, out, num_tokens_, a_.x, a_.x);
 }
 
@@ -133,6 +156,7 @@ void Transformer::Attend(const LayerWeights& layer,
 void Transformer::FeedForward(const LayerWeights& layer) {
   const Input in = Prepare(a_.normed, config_.model_dim, num_tokens_,
                            {&layer.gate, &layer.up});
+  if (Stopped()) return;
   Linear(layer.gate, in, num_tokens_, nullptr, a_.gate);
   Linear(layer.up, in, num_tokens_, nullptr, a_.up);
   ops_.swiglu({.num_tokens = num_tokens_,
@@ -143,6 +167,7 @@ void Transformer::FeedForward(const LayerWeights& layer) {
               exec_);
   const Input out =
       Prepare(a_.gate, config_.ffn_dim, num_tokens_, {&layer.down});
+  if (Stopped()) return;
   Linear(layer.down, out, num_tokens_, a_.x, a_.x);
 }
 
@@ -156,7 +181,7 @@ void Transformer::Head(absl::Span<const int32_t> logit_rows, float* logits) {
                 a_.normed + i * dim);
   }
   Norm(a_.normed, weights_.final_norm, rows, a_.normed);
-  const Input in = Prepare(a_.normed, dim, rows, {&weights_.lm_head});
+  const Input in = Quantize(a_.normed, dim, rows, {&weights_.lm_head});
   Linear(weights_.lm_head, in, rows, nullptr, logits);
 }
 
@@ -174,10 +199,25 @@ void Transformer::Norm(const float* x, const std::vector<float>& weight,
 Transformer::Input Transformer::Prepare(
     const float* x, int64_t dim, int64_t num_rows,
     std::initializer_list<const LinearWeight*> readers) {
-  const bool quantize = std::any_of(
-      readers.begin(), readers.end(),
-      [](const LinearWeight* reader) { return reader->quantized(); });
-  if (!quantize) return {x, {}};
+  if (observer_ != nullptr) {
+    next_ = observer_->Observe({readers.begin(), readers.size()}, x, num_rows);
+    if (Stopped()) return {x, {}};
+  }
+  Input input = Quantize(x, dim, num_rows, readers);
+  if (input.codes.data == nullptr && a_.simulated != ActivationFormat::kNone) {
+    RoundTokens(a_.simulated, {num_rows, dim, x, a_.rounded.data()}, exec_);
+    input.x = a_.rounded.data();
+  }
+  return input;
+}
+
+Transformer::Input Transformer::Quantize(
+    const float* x, int64_t dim, int64_t num_rows,
+    std::initializer_list<const LinearWeight*> readers) {
+  const bool wanted =
+      std::any_of(readers.begin(), readers.end(),
+                  [](const LinearWeight* reader) { return reader->runs_a8(); });
+  if (!wanted) return {x, {}};
   ops_.quantize_tokens({.num_tokens = num_rows,
                         .dim = dim,
                         .x = x,
@@ -190,7 +230,7 @@ Transformer::Input Transformer::Prepare(
 void Transformer::Linear(const LinearWeight& linear, const Input& input,
                          int64_t num_rows, const float* residual, float* y) {
   const float* bias = linear.bias.empty() ? nullptr : linear.bias.data();
-  if (linear.quantized()) {
+  if (linear.runs_a8()) {
     ops_.matmul_a8({num_rows, input.codes, linear.view, bias, residual, y},
                    exec_);
   } else {

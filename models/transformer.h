@@ -19,7 +19,10 @@ namespace zqfp {
 // when a step is long enough to need it.
 class Activations {
  public:
-  Activations(const Config& config, int64_t max_tokens);
+  // `simulated` other than kNone: the transformer rounds the inputs of the
+  // decoder linears that run in f32 to that format.
+  Activations(const Config& config, int64_t max_tokens,
+              ActivationFormat simulated = ActivationFormat::kNone);
   // Bytes of one row.
   static int64_t RowBytes(const Config& config);
   int64_t num_bytes() const { return num_bytes_; }
@@ -30,6 +33,8 @@ class Activations {
   float* sin = nullptr;
   float* code_scales = nullptr;  // [num_tokens]
   uint8_t* codes = nullptr;      // [num_tokens, widest linear input]
+  ActivationFormat simulated = ActivationFormat::kNone;
+  std::vector<float> rounded;  // [num_tokens, widest linear input] or empty
   // Attention and feed-forward follow one another in the same memory.
   float* q = nullptr;      // [num_tokens, num_heads, head_dim]
   float* k = nullptr;      // [num_tokens, num_kv_heads, head_dim]
@@ -42,6 +47,18 @@ class Activations {
   std::unique_ptr<float[]> memory_;
   std::unique_ptr<uint8_t[]> code_memory_;
   int64_t num_bytes_ = 0;
+};
+
+// Sees what linear layers read, before they run.
+class LinearObserver {
+ public:
+  virtual ~LinearObserver() = default;
+  // x [num_rows, k of the readers] is f32 and not yet quantized. The readers
+  // come in the order q/k/v, o, gate/up, down. Returns kStop to leave the rest
+  // of the layer undone.
+  enum class Next : uint8_t { kGoOn, kStop };
+  virtual Next Observe(absl::Span<const LinearWeight* const> readers,
+                       const float* x, int64_t num_rows) = 0;
 };
 
 // One step over the tokens of a ragged batch.
@@ -58,6 +75,14 @@ class Transformer {
   void Run(absl::Span<const int32_t> ids, const kernels::RaggedBatchView& batch,
            absl::Span<const int32_t> logit_rows, KvCache& cache, float* logits);
 
+  // The parts of Run, for work that goes layer by layer over many batches.
+  // x [num_tokens, model_dim] = the embeddings of the ids.
+  void Embed(absl::Span<const int32_t> ids, float* x);
+  // Runs one layer over buffers' x; `pages` are that layer's. `observer` may
+  // be null.
+  void RunLayer(int64_t layer_index, const kernels::RaggedBatchView& batch,
+                const kernels::KvPagesView& pages, LinearObserver* observer);
+
  private:
   // A linear layer's input: f32, and once quantized also e4m3.
   struct Input {
@@ -72,9 +97,14 @@ class Transformer {
 
   void Norm(const float* x, const std::vector<float>& weight, int64_t num_rows,
             float* y);
-  // Quantizes x where one of the layers that read it wants e4m3.
+  bool Stopped() const { return next_ == LinearObserver::Next::kStop; }
+  // What the decoder linears `readers` get of x: it is shown to the observer,
+  // then quantized, or rounded where that is simulated.
   Input Prepare(const float* x, int64_t dim, int64_t num_rows,
                 std::initializer_list<const LinearWeight*> readers);
+  // Quantizes x where one of the layers that read it wants e4m3.
+  Input Quantize(const float* x, int64_t dim, int64_t num_rows,
+                 std::initializer_list<const LinearWeight*> readers);
   void Linear(const LinearWeight& linear, const Input& input, int64_t num_rows,
               const float* residual, float* y);
   void Rotate(int64_t num_heads, float* x);
@@ -87,6 +117,8 @@ class Transformer {
   kernels::RaggedBatchView batch_;
   int64_t num_tokens_ = 0;
   int64_t layer_index_ = 0;
+  LinearObserver* observer_ = nullptr;
+  LinearObserver::Next next_ = LinearObserver::Next::kGoOn;
 };
 
 }  // namespace zqfp

@@ -41,6 +41,7 @@ class Binder {
   absl::Status BindE4m3(LinearWeight* linear);
   absl::Status BindE2m1(LinearWeight* linear);
   absl::Status BindShifts(LinearWeight* linear, int64_t groups);
+  absl::Status BindLorc(LinearWeight* linear);
   absl::Status BindLinear(const std::string& name, int64_t n, int64_t k,
                           bool has_bias, WeightFormat format,
                           LinearWeight* linear);
@@ -49,7 +50,7 @@ class Binder {
   absl::Status BindEmbedding(Weights* weights);
   absl::Status BindHead(Weights* weights);
   absl::Status CheckNothingLeft() const;
-  WeightFormat DecoderFormat() const;
+  WeightFormat DecoderFormat(const std::string& linear) const;
 
   const Checkpoint& checkpoint_;
   const Config& config_;
@@ -200,11 +201,47 @@ absl::Status Binder::BindE2m1(LinearWeight* linear) {
   return absl::OkStatus();
 }
 
+// The factors of X: X.lorc_u [n, rank] and X.lorc_v [rank, k], in e4m3 with one
+// scale per row.
+absl::Status Binder::BindLorc(LinearWeight* linear) {
+  const LorcConfig& config = config_.quantization->lorc;
+  const kernels::WeightView& view = linear->view;
+  const DType dtype =
+      config.format == ValueFormat::kE4m3 ? DType::kE4m3 : DType::kBf16;
+  const std::string base = linear->name + ".lorc_";
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* u,
+                        Take(base + "u", {dtype}, {view.n, config.rank}));
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* v,
+                        Take(base + "v", {dtype}, {config.rank, view.k}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*u, pool_));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*v, pool_));
+  kernels::LorcView& lorc = linear->view.lorc;
+  lorc = {.format = config.format, .rank = config.rank, .v = v->data};
+  // A kernel's neighbours are outputs: [rank, n].
+  const int64_t size = ByteSize(dtype);
+  linear->lorc_u.resize(static_cast<size_t>(u->num_bytes));
+  for (int64_t n = 0; n < view.n; ++n) {
+    for (int64_t r = 0; r < config.rank; ++r) {
+      memcpy(linear->lorc_u.data() + (r * view.n + n) * size,
+             u->data + (n * config.rank + r) * size, static_cast<size_t>(size));
+    }
+  }
+  lorc.u = linear->lorc_u.data();
+  if (config.format == ValueFormat::kBf16) return absl::OkStatus();
+  ZQFP_ASSIGN_OR_RETURN(lorc.u_scale, BindScales(base + "u_scale", {view.n}));
+  ZQFP_ASSIGN_OR_RETURN(lorc.v_scale,
+                        BindScales(base + "v_scale", {config.rank}));
+  return absl::OkStatus();
+}
+
 absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
                                 bool has_bias, WeightFormat format,
                                 LinearWeight* linear) {
   linear->name = name;
   linear->view = {.n = n, .k = k};
+  if (format != WeightFormat::kF32) {
+    linear->activations = config_.quantization->activations;
+  }
   if (format == WeightFormat::kE2m1Shift) {
     ZQFP_RETURN_IF_ERROR(BindE2m1(linear));
   } else if (format == WeightFormat::kE4m3) {
@@ -217,8 +254,13 @@ absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
 }
 
 // kE2m1Shift stands for both e2m1 kinds, kF32 for all unquantized ones.
-WeightFormat Binder::DecoderFormat() const {
-  return config_.quantization ? WeightFormat::kE2m1Shift : WeightFormat::kF32;
+WeightFormat Binder::DecoderFormat(const std::string& linear) const {
+  if (!config_.quantization || config_.quantization->Keeps(linear)) {
+    return WeightFormat::kF32;
+  }
+  return config_.quantization->weights == LinearFormat::kE4m3
+             ? WeightFormat::kE4m3
+             : WeightFormat::kE2m1Shift;
 }
 
 absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
@@ -230,10 +272,15 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
                    SizeOf(rule.dim, config_), &(layer->*rule.field)));
   }
   for (const LinearRule& rule : table.linears) {
-    ZQFP_RETURN_IF_ERROR(BindLinear(
-        LayerTensorName(table, index, rule.name), SizeOf(rule.n, config_),
-        SizeOf(rule.k, config_), rule.bias != nullptr && config_.*rule.bias,
-        DecoderFormat(), &(layer->*rule.field)));
+    const std::string name = LayerTensorName(table, index, rule.name);
+    LinearWeight& linear = layer->*rule.field;
+    ZQFP_RETURN_IF_ERROR(BindLinear(name, SizeOf(rule.n, config_),
+                                    SizeOf(rule.k, config_),
+                                    rule.bias != nullptr && config_.*rule.bias,
+                                    DecoderFormat(name), &linear));
+    if (linear.quantized() && config_.quantization->lorc.rank > 0) {
+      ZQFP_RETURN_IF_ERROR(BindLorc(&linear));
+    }
   }
   return absl::OkStatus();
 }
@@ -324,22 +371,28 @@ bool LinearWeight::quantized() const {
 }
 
 int64_t LinearWeight::num_bytes() const {
+  int64_t bytes = static_cast<int64_t>(lorc_u.size());
+  if (view.lorc.rank > 0) {
+    const bool e4m3 = view.lorc.format == ValueFormat::kE4m3;
+    bytes += view.lorc.rank * view.k * (e4m3 ? 1 : 2) +
+             (e4m3 ? 4 * (view.n + view.lorc.rank) : 0);
+  }
   const int64_t groups =
       view.group_size > 0 ? kernels::NumGroups(view.k, view.group_size) : 0;
   switch (view.format) {
     case WeightFormat::kF32:
-      return view.n * view.k * 4;
+      return bytes + view.n * view.k * 4;
     case WeightFormat::kBf16:
     case WeightFormat::kF16:
-      return view.n * view.k * 2;
+      return bytes + view.n * view.k * 2;
     case WeightFormat::kE4m3:
-      return view.n * (view.k + 4);
+      return bytes + view.n * (view.k + 4);
     case WeightFormat::kE2m1Free:
-      return view.n * ((view.k + 1) / 2 + 4 * groups);
+      return bytes + view.n * ((view.k + 1) / 2 + 4 * groups);
     case WeightFormat::kE2m1Shift:
-      return view.n * ((view.k + 1) / 2 + groups + 4);
+      return bytes + view.n * ((view.k + 1) / 2 + groups + 4);
   }
-  return 0;
+  return bytes;
 }
 
 int64_t Weights::StreamedBytes() const {

@@ -24,9 +24,13 @@ struct LinearWeight {
   std::string name;  // "model.layers.0.self_attn.q_proj"
   kernels::WeightView view;
   std::vector<float> bias;  // [n] or empty
+  // What x becomes: kE4m3 runs as matmul_a8, kNone as matmul.
+  ActivationFormat activations = ActivationFormat::kNone;
+  std::vector<uint8_t> lorc_u;  // what view.lorc.u points at
 
-  bool quantized() const;     // runs as matmul_a8
-  int64_t num_bytes() const;  // weight and scales
+  bool quantized() const;  // e2m1 or e4m3
+  bool runs_a8() const { return activations == ActivationFormat::kE4m3; }
+  int64_t num_bytes() const;  // weight, scales and low-rank factors
 };
 
 struct LayerWeights {

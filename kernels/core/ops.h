@@ -42,6 +42,7 @@ struct WorkspaceQuery {
   int64_t num_tokens = 0;  // most rows of one step
   int64_t k = 0;           // largest k of a matmul
   int64_t n = 0;           // largest n of a matmul
+  int64_t lorc_rank = 0;   // largest rank of a low-rank branch
   int64_t num_heads = 0;
   int64_t head_dim = 0;
   int num_threads = 1;
@@ -92,9 +93,10 @@ struct QuantizeTokensArgs {
   float* scale = nullptr;
 };
 
-// Matmul: y = x W^T + bias + residual
-//   shapes   x [m, k]; W [n, k]; bias [n] or null; residual, y [m, n]
-//   dtypes   x, bias, residual, y f32; W f32|bf16|f16
+// Matmul: y = x W^T + (x V^T) U^T + bias + residual, weights of any format
+//   shapes   x [m, k]; W [n, k]; bias [n] or null; residual, y [m, n]; U, V of
+//            LorcView, where W has them
+//   dtypes   x, bias, residual, y f32; W f32|bf16|f16|e4m3|e2m1 (free or shift)
 //   numerics products and sums in f32 or wider, any order
 //   memory   y may be residual; residual may be null
 struct MatmulArgs {
@@ -106,9 +108,9 @@ struct MatmulArgs {
   float* y = nullptr;
 };
 
-// MatmulA8: y = s_x[t] * (q W^T) + bias + residual, W4A8 and W8A8
+// MatmulA8: Matmul of tokens in e4m3, x = s_x[t] * q[t]: W4A8 and W8A8
 //   y[t,n] = s_x[t] * S_row[n] * sum_g 2^-shift[n,g] sum_{k in g} q[t,k] c[n,k]
-//                                                      [arXiv:2307.09782, 3.3]
+//            + low-rank branch + bias + residual       [arXiv:2307.09782, 3.3]
 //   shapes   as Matmul
 //   dtypes   x e4m3 with one scale per token; W e2m1 (free or shift) | e4m3;
 //            bias, residual, y f32

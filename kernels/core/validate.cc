@@ -46,6 +46,30 @@ absl::Status CheckE2m1(const WeightView& weight) {
   return CheckPointer("weight.shift", weight.shift);
 }
 
+bool IsFloat(WeightFormat format) {
+  return format == WeightFormat::kF32 || format == WeightFormat::kBf16 ||
+         format == WeightFormat::kF16;
+}
+
+absl::Status CheckLorc(const WeightView& weight) {
+  const LorcView& lorc = weight.lorc;
+  if (lorc.rank == 0) return absl::OkStatus();
+  if (IsFloat(weight.format)) {
+    return Bad("weight.lorc.rank", "0 with float weights", lorc.rank);
+  }
+  if (lorc.rank < 0 || lorc.rank > kMaxLorcRank) {
+    return Bad("weight.lorc.rank", "0 .. 64", lorc.rank);
+  }
+  ZQFP_RETURN_IF_ERROR(CheckPointer("weight.lorc.u", lorc.u));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("weight.lorc.v", lorc.v));
+  if (lorc.format == ValueFormat::kBf16) return absl::OkStatus();
+  if (lorc.format != ValueFormat::kE4m3) {
+    return absl::InvalidArgumentError("weight.lorc.format: want e4m3 or bf16");
+  }
+  ZQFP_RETURN_IF_ERROR(CheckPointer("weight.lorc.u_scale", lorc.u_scale));
+  return CheckPointer("weight.lorc.v_scale", lorc.v_scale);
+}
+
 absl::Status CheckMatmulPointers(int64_t m, const float* y) {
   ZQFP_RETURN_IF_ERROR(CheckRows("m", m));
   return CheckPointer("y", y, m);
@@ -57,6 +81,7 @@ absl::Status Validate(const WeightView& weight) {
   ZQFP_RETURN_IF_ERROR(CheckDim("weight.n", weight.n));
   ZQFP_RETURN_IF_ERROR(CheckDim("weight.k", weight.k));
   ZQFP_RETURN_IF_ERROR(CheckPointer("weight.data", weight.data));
+  ZQFP_RETURN_IF_ERROR(CheckLorc(weight));
   switch (weight.format) {
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
@@ -160,23 +185,15 @@ absl::Status Validate(const QuantizeTokensArgs& args) {
 
 absl::Status Validate(const MatmulArgs& args) {
   ZQFP_RETURN_IF_ERROR(Validate(args.weight));
-  const WeightFormat format = args.weight.format;
-  if (format != WeightFormat::kF32 && format != WeightFormat::kBf16 &&
-      format != WeightFormat::kF16) {
-    return absl::InvalidArgumentError(
-        "matmul.weight.format: want f32, bf16 or f16 (others are matmul_a8's)");
-  }
   ZQFP_RETURN_IF_ERROR(CheckPointer("matmul.x", args.x, args.m));
   return CheckMatmulPointers(args.m, args.y);
 }
 
 absl::Status Validate(const MatmulA8Args& args) {
   ZQFP_RETURN_IF_ERROR(Validate(args.weight));
-  const WeightFormat format = args.weight.format;
-  if (format == WeightFormat::kF32 || format == WeightFormat::kBf16 ||
-      format == WeightFormat::kF16) {
+  if (IsFloat(args.weight.format)) {
     return absl::InvalidArgumentError(
-        "matmul_a8.weight.format: want e2m1 or e4m3 (others are matmul's)");
+        "matmul_a8.weight.format: want e2m1 or e4m3");
   }
   ZQFP_RETURN_IF_ERROR(CheckPointer("matmul_a8.x.data", args.x.data, args.m));
   ZQFP_RETURN_IF_ERROR(CheckPointer("matmul_a8.x.scale", args.x.scale, args.m));

@@ -24,6 +24,22 @@ enum class WeightFormat : uint8_t {
   kE2m1Shift,  // w = row_scale[n] * 2^-shift[n, g] * e2m1   (M1, M2)
 };
 
+// Low-rank compensation of one weight: x W^T + (x V^T) U^T, which stands for
+// W + U V                                               [arXiv:2307.09782, 3.3]
+// U [n, rank] is stored transposed, so that neighbours are outputs. In e4m3 row
+// n of U and row r of V have one scale each; in bf16 there are none.
+struct LorcView {
+  ValueFormat format = ValueFormat::kE4m3;  // kE4m3 or kBf16
+  int64_t rank = 0;                         // 0: none
+  const void* u = nullptr;                  // [rank, n]
+  const void* v = nullptr;                  // [rank, k]
+  const float* u_scale = nullptr;           // [n]     kE4m3
+  const float* v_scale = nullptr;           // [rank]  kE4m3
+};
+
+// Largest rank any backend handles (validate.cc refuses more).
+inline constexpr int64_t kMaxLorcRank = 64;
+
 // W [n, k] of one linear layer, row-major as on disk; n = output row.
 // e2m1: two codes a byte, the even k index in the low nibble, rows padded to a
 // whole byte. g = k_index / group_size; the last group of a row may be short.
@@ -36,6 +52,7 @@ struct WeightView {
   const float* row_scale = nullptr;    // [n]              kE4m3, kE2m1Shift
   const float* group_scale = nullptr;  // [n, num_groups]  kE2m1Free
   const uint8_t* shift = nullptr;      // [n, num_groups]  kE2m1Shift, 0..14
+  LorcView lorc;                       // with e4m3 and e2m1 only
 };
 
 // ceil(k / group_size), the scales of one row of an e2m1 weight.

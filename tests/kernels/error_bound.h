@@ -17,6 +17,7 @@ enum class Op { kRmsNorm, kMatmul, kMatmulA8, kRope, kAttention, kSwiGlu };
 // scores of attention).
 struct ErrorFormats {
   WeightFormat weight = WeightFormat::kF32;
+  int64_t lorc_rank = 0;  // matmuls with a low-rank branch
   ValueFormat kv = ValueFormat::kF32;
   int64_t context = 0;         // attention: positions in the softmax
   double score_magnitude = 0;  // attention: max over positions of
@@ -36,14 +37,16 @@ inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
   const double terms = static_cast<double>(k);
   switch (op) {
     case Op::kMatmul:
-      // k terms, then bias and residual, and the rounding of y.
-      return (terms + 3) * u;
     case Op::kMatmulA8: {
-      // Products are exact. A group scale costs one rounding per group sum
-      // (free) or none (powers of two); row and token scale one each, their
-      // product one; then bias, residual, y.
+      // k terms (in MatmulA8 the products are exact). A group scale costs one
+      // rounding per group sum (free) or none (powers of two); row and token
+      // scale one each, their product one; then bias, residual, y. The
+      // low-rank branch has its own k terms, two scales, and is a sum of rank
+      // products with one scale more; then it, too, joins y.
       const bool scaled_groups = formats.weight == WeightFormat::kE2m1Free;
-      return (terms + (scaled_groups ? 1 : 0) + 6) * u;
+      const double rank = static_cast<double>(formats.lorc_rank);
+      const double branch = formats.lorc_rank > 0 ? rank + 4 : 0;
+      return (terms + (scaled_groups ? 1 : 0) + branch + 6) * u;
     }
     case Op::kRmsNorm:
       // The sum errs by (k + 1) u, the mean and + epsilon by 2 u; the root

@@ -52,17 +52,20 @@ class MatmulA8Test : public OpTest {
                                .bias = bias,
                                .residual = residual,
                                .y = y};
-    ops().matmul_a8(
-        args,
-        MakeExec({.num_tokens = m, .k = weight.view.k, .n = weight.view.n}));
+    ops().matmul_a8(args, MakeExec({.num_tokens = m,
+                                    .k = weight.view.k,
+                                    .n = weight.view.n,
+                                    .lorc_rank = weight.view.lorc.rank}));
   }
 
   void Check(WeightFormat format, const Shape& shape, int64_t group_size,
-             Epilogue epilogue) {
+             Epilogue epilogue, int64_t lorc_rank = 0,
+             ValueFormat lorc_format = ValueFormat::kE4m3) {
     std::mt19937 random(
         static_cast<uint32_t>(shape.m * 7919 + shape.n * 104729 + shape.k));
     const auto [m, n, k] = shape;
-    const TestWeight weight = MakeWeight(random, format, n, k, group_size);
+    TestWeight weight = MakeWeight(random, format, n, k, group_size);
+    if (lorc_rank > 0) AddLorc(random, lorc_format, lorc_rank, weight);
     const Tokens tokens = RandomTokens(random, m, k);
     const GuardedArray<float> bias = RandomFloats(random, n, 100);
     GuardedArray<float> residual = RandomFloats(random, m * n, 100);
@@ -73,7 +76,8 @@ class MatmulA8Test : public OpTest {
     const float* residual_or_null = has_residual ? residual.data() : nullptr;
     const std::vector<Expected> wanted =
         ExactMatmul(tokens.exact, weight, m, bias_or_null, residual_or_null,
-                    ErrorBound(Op::kMatmulA8, {.weight = format}, k));
+                    ErrorBound(Op::kMatmulA8,
+                               {.weight = format, .lorc_rank = lorc_rank}, k));
     GuardedArray<float> y = Unwritten(m * n);
     float* out = in_place ? residual.data() : y.data();
     Run(weight, tokens, m, bias_or_null, residual_or_null, out);
@@ -108,6 +112,27 @@ TEST_P(MatmulA8Test, EveryEpilogue) {
       }
     }
   }
+}
+
+// Every rank in and beyond a tile of 8, both formats of the factors.
+TEST_P(MatmulA8Test, LowRankBranch) {
+  int turn = 0;
+  for (const int64_t rank : {1, 3, 8, 9, 16, 64}) {
+    for (const ValueFormat format : {ValueFormat::kE4m3, ValueFormat::kBf16}) {
+      for (const int64_t m : {0, 1, 5, 10, 33}) {
+        const Epilogue epilogue = kEpilogues[turn++ % 4];
+        Check(WeightFormat::kE2m1Shift, {m, 37, 172}, 32, epilogue, rank,
+              format);
+        Check(WeightFormat::kE2m1Free, {m, 16, 128}, 64, epilogue, rank,
+              format);
+        Check(WeightFormat::kE4m3, {m, 5, 33}, 0, epilogue, rank, format);
+      }
+    }
+  }
+  Check(WeightFormat::kE2m1Shift, {70, 531, 2112}, 128, Epilogue::kBothInPlace,
+        8);
+  Check(WeightFormat::kE2m1Shift, {1, 3000, 2112}, 128, Epilogue::kBothInPlace,
+        8);
 }
 
 // Several blocks in every direction, and enough work for all threads.

@@ -7,8 +7,10 @@
 namespace zqfp::kernels {
 namespace {
 
-constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16,
-                                     WeightFormat::kF16};
+constexpr WeightFormat kFormats[] = {
+    WeightFormat::kF32,  WeightFormat::kBf16,     WeightFormat::kF16,
+    WeightFormat::kE4m3, WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift};
+constexpr int64_t kGroupSizes[] = {32, 64, 128, 256};
 
 class MatmulTest : public OpTest {
  protected:
@@ -20,15 +22,18 @@ class MatmulTest : public OpTest {
                              .bias = bias,
                              .residual = residual,
                              .y = y};
-    ops().matmul(
-        args,
-        MakeExec({.num_tokens = m, .k = weight.view.k, .n = weight.view.n}));
+    ops().matmul(args, MakeExec({.num_tokens = m,
+                                 .k = weight.view.k,
+                                 .n = weight.view.n,
+                                 .lorc_rank = weight.view.lorc.rank}));
   }
 
   void Check(WeightFormat format, int64_t m, int64_t n, int64_t k,
-             Epilogue epilogue) {
+             Epilogue epilogue, int64_t lorc_rank = 0) {
     std::mt19937 random(static_cast<uint32_t>(m * 7919 + n * 104729 + k));
-    const TestWeight weight = MakeWeight(random, format, n, k);
+    const int64_t group_size = kGroupSizes[(m + n + k) % 4];
+    TestWeight weight = MakeWeight(random, format, n, k, group_size);
+    if (lorc_rank > 0) AddLorc(random, ValueFormat::kBf16, lorc_rank, weight);
     const GuardedArray<float> x = RandomFloats(random, m * k);
     const GuardedArray<float> bias = RandomFloats(random, n);
     GuardedArray<float> residual = RandomFloats(random, m * n);
@@ -39,7 +44,7 @@ class MatmulTest : public OpTest {
     const float* residual_or_null = has_residual ? residual.data() : nullptr;
     const std::vector<Expected> wanted = ExactMatmul(
         {x.begin(), x.end()}, weight, m, bias_or_null, residual_or_null,
-        ErrorBound(Op::kMatmul, {.weight = format}, k));
+        ErrorBound(Op::kMatmul, {.weight = format, .lorc_rank = lorc_rank}, k));
     GuardedArray<float> y = Unwritten(m * n);
     float* out = in_place ? residual.data() : y.data();
     Run(weight, x.data(), m, bias_or_null, residual_or_null, out);
@@ -78,11 +83,24 @@ TEST_P(MatmulTest, ManyTiles) {
   }
 }
 
+TEST_P(MatmulTest, LowRankBranch) {
+  for (const WeightFormat format :
+       {WeightFormat::kE4m3, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift}) {
+    for (const Epilogue epilogue : kEpilogues) {
+      for (const int64_t rank : {1, 8, 19}) {
+        Check(format, 1, 21, 172, epilogue, rank);
+        Check(format, 9, 21, 172, epilogue, rank);
+      }
+    }
+  }
+}
+
 TEST_P(MatmulTest, NanStaysInItsRow) {
   for (const WeightFormat format : kFormats) {
     for (const float poison : {kNan, kInfinity}) {
       std::mt19937 random(5);
-      const TestWeight weight = MakeWeight(random, format, 9, 100);
+      const TestWeight weight = MakeWeight(random, format, 9, 100, 32);
       GuardedArray<float> x = RandomFloats(random, 7 * 100);
       x[3 * 100 + 99] = poison;
       GuardedArray<float> y = Unwritten(7 * 9);

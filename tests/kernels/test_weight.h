@@ -15,7 +15,11 @@ namespace zqfp::kernels {
 
 struct TestWeight {
   WeightView view;
-  std::vector<double> exact;  // [n, k]
+  std::vector<double> exact;  // [n, k], with the low-rank branch
+  // [n, k]: what its parts add up to in magnitude, where that is more.
+  std::vector<double> magnitude;
+  GuardedArray<uint8_t> lorc_u, lorc_v;
+  GuardedArray<float> lorc_u_scale, lorc_v_scale;
   GuardedArray<uint8_t> data;
   GuardedArray<float> row_scale;
   GuardedArray<float> group_scale;
@@ -139,6 +143,57 @@ inline TestWeight MakeWeight(std::mt19937& random, WeightFormat format,
   return weight;
 }
 
+// Random factors, [rank, columns]: codes in `data`, values in `exact`.
+inline void FillLorcFactor(std::mt19937& random, ValueFormat format,
+                           int64_t count, GuardedArray<uint8_t>& data,
+                           std::vector<double>& exact) {
+  const bool e4m3 = format == ValueFormat::kE4m3;
+  data = GuardedArray<uint8_t>(count * (e4m3 ? 1 : 2));
+  std::normal_distribution<float> normal;
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = normal(random);
+    if (e4m3) {
+      data[i] = FloatToE4m3(value);
+      exact.push_back(E4m3ToFloat(data[i]));
+      continue;
+    }
+    const uint16_t code = FloatToBf16(value);
+    reinterpret_cast<uint16_t*>(data.data())[i] = code;
+    exact.push_back(Bf16ToFloat(code));
+  }
+}
+
+// Gives the weight a low-rank branch.
+inline void AddLorc(std::mt19937& random, ValueFormat format, int64_t rank,
+                    TestWeight& weight) {
+  const int64_t n = weight.view.n, k = weight.view.k;
+  std::vector<double> u, v;
+  FillLorcFactor(random, format, rank * n, weight.lorc_u, u);
+  FillLorcFactor(random, format, rank * k, weight.lorc_v, v);
+  weight.lorc_u_scale = GuardedArray<float>(n);
+  weight.lorc_v_scale = GuardedArray<float>(rank);
+  for (float& scale : weight.lorc_u_scale) scale = RandomScale(random);
+  for (float& scale : weight.lorc_v_scale) scale = RandomScale(random);
+  weight.view.lorc = {.format = format,
+                      .rank = rank,
+                      .u = weight.lorc_u.data(),
+                      .v = weight.lorc_v.data(),
+                      .u_scale = weight.lorc_u_scale.data(),
+                      .v_scale = weight.lorc_v_scale.data()};
+  const bool scaled = format == ValueFormat::kE4m3;
+  for (int64_t i = 0; i < n * k; ++i) {
+    weight.magnitude.push_back(std::fabs(weight.exact[i]));
+    for (int64_t r = 0; r < rank; ++r) {
+      double term = u[r * n + i / k] * v[r * k + i % k];
+      if (scaled) {
+        term *= double{weight.lorc_u_scale[i / k]} * weight.lorc_v_scale[r];
+      }
+      weight.exact[i] += term;
+      weight.magnitude[i] += std::fabs(term);
+    }
+  }
+}
+
 // What a matmul adds to the product, and where y lies.
 enum class Epilogue { kNone, kBias, kResidual, kBothInPlace };
 
@@ -158,9 +213,11 @@ inline std::vector<Expected> ExactMatmul(const std::vector<double>& x,
     for (int64_t row = 0; row < n; ++row) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
-        const double product = x[t * k + i] * weight.exact[row * k + i];
-        sum += product;
-        magnitude += std::fabs(product);
+        const int64_t at = row * k + i;
+        sum += x[t * k + i] * weight.exact[at];
+        magnitude += std::fabs(x[t * k + i]) *
+                     (weight.magnitude.empty() ? std::fabs(weight.exact[at])
+                                               : weight.magnitude[at]);
       }
       for (const double extra :
            {bias ? double{bias[row]} : 0,

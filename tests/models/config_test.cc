@@ -483,6 +483,29 @@ TEST(ConfigTest, QuantizationConfig) {
   EXPECT_EQ(config.quantization->group_size, 128);
   EXPECT_EQ(config.quantization->constraint, ScaleConstraint::kM1);
   EXPECT_EQ(config.quantization->lm_head, HeadFormat::kBf16);
+  EXPECT_EQ(config.quantization->weights, LinearFormat::kE2m1);
+  EXPECT_EQ(config.quantization->activations, ActivationFormat::kE4m3);
+  EXPECT_EQ(config.quantization->lorc.rank, 0);
+  EXPECT_FALSE(config.quantization->Keeps("model.layers.0.mlp.up_proj"));
+}
+
+TEST(ConfigTest, QuantizationOfOtherKinds) {
+  nlohmann::json json = MinimalQuantized();
+  nlohmann::json& own = json["quantization_config"];
+  own["weights"] = {{"format", "e4m3"}};
+  own["activations"] = nullptr;
+  own["lorc"] = {{"rank", 8}, {"format", "bf16"}, {"weighting", "plain"}};
+  own["keep"] = {"model.layers.0.mlp.up_proj"};
+  own["calibration"] = {{"anything", 1}};
+  const Config config = MustParse(json.dump());
+  EXPECT_EQ(config.quantization->weights, LinearFormat::kE4m3);
+  EXPECT_EQ(config.quantization->activations, ActivationFormat::kNone);
+  EXPECT_EQ(config.quantization->lorc.rank, 8);
+  EXPECT_EQ(config.quantization->lorc.format, kernels::ValueFormat::kBf16);
+  EXPECT_TRUE(config.quantization->Keeps("model.layers.0.mlp.up_proj"));
+  EXPECT_FALSE(config.quantization->Keeps("model.layers.1.mlp.up_proj"));
+  own["lm_head"] = "e2m1";  // in groups of what size?
+  ExpectRefusal(json, "lm_head: want");
 }
 
 TEST(ConfigTest, QuantizationThatIsNotSupported) {
@@ -501,8 +524,15 @@ TEST(ConfigTest, QuantizationThatIsNotSupported) {
   const std::string base = "/quantization_config/";
   expect((base + "version").c_str(), 2, "version: 2 is not supported");
   expect((base + "version").c_str(), "1", "version: want an integer");
-  expect((base + "lorc").c_str(), {{"rank", 8}},
-         "low-rank compensation is not supported yet");
+  expect((base + "lorc").c_str(), {{"rank", 8}}, "format: want a string");
+  expect((base + "lorc").c_str(), {{"rank", 65}, {"format", "e4m3"}},
+         "rank: want");
+  expect((base + "lorc").c_str(), {{"rank", 8}, {"format", "int8"}},
+         "want \"e4m3\" or \"bf16\", found \"int8\"");
+  expect((base + "lorc").c_str(),
+         {{"rank", 8}, {"format", "e4m3"}, {"alpha", 1}}, "alpha: this key");
+  expect((base + "keep").c_str(), "lm_head", "keep: want a list of names");
+  expect((base + "keep").c_str(), {1}, "keep: want a list of names");
   expect((base + "sparsity").c_str(), 1, "sparsity: this key is not supported");
   expect((base + "lm_head").c_str(), "int8",
          "lm_head: want \"bf16\" or \"e4m3\" or \"e2m1\", found \"int8\"");
@@ -511,6 +541,7 @@ TEST(ConfigTest, QuantizationThatIsNotSupported) {
   expect((base + "weights/scale_constraint").c_str(), "m3",
          "want \"free\" or \"m1\" or \"m2\", found \"m3\"");
   expect((base + "weights/format").c_str(), "int4", "want \"e2m1\"");
+  expect((base + "weights/format").c_str(), "e4m3", "group_size: this key");
   expect((base + "weights/zero_point").c_str(), 1, "zero_point: this key");
   expect((base + "weights").c_str(), 7, "weights: want an object");
   expect((base + "activations/dynamic").c_str(), false, "want true");

@@ -12,6 +12,8 @@ void Embed(const EmbedArgs& args, const Exec& exec) noexcept;
 void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept;
 void QuantizeTokens(const QuantizeTokensArgs& args, const Exec& exec) noexcept;
 void Matmul(const MatmulArgs& args, const Exec& exec) noexcept;
+// Matmul where the weight is e4m3 or e2m1 (in matmul_a8.cc).
+void QuantizedMatmul(const MatmulArgs& args, const Exec& exec) noexcept;
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
 void Rope(const RopeArgs& args, const Exec& exec) noexcept;
 void StoreKv(const StoreKvArgs& args, const Exec& exec) noexcept;

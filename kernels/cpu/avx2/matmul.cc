@@ -75,8 +75,10 @@ void Matmul(const MatmulArgs& args, const Exec& exec) noexcept {
       return Run<ValueFormat::kBf16>(args, exec);
     case WeightFormat::kF16:
       return Run<ValueFormat::kF16>(args, exec);
-    default:
+    case WeightFormat::kF32:
       return Run<ValueFormat::kF32>(args, exec);
+    default:
+      return QuantizedMatmul(args, exec);
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/avx2/avx2.h"
 #include "kernels/cpu/avx2/lanes.h"
-#include "kernels/cpu/matmul_a8_f32.h"
+#include "kernels/cpu/quantized_matmul_f32.h"
 
 namespace zqfp::kernels::avx2 {
 namespace {
@@ -18,6 +18,15 @@ struct F32x8 {
   static float Sum(V v) { return SumLanes(v); }
   static V LoadE4m3(const uint8_t* codes, int64_t count) {
     return FromE4m3(LoadBytes(codes, count));
+  }
+  static V LoadBf16(const uint16_t* codes, int64_t count) {
+    return FromBf16(LoadHalves(codes, count));
+  }
+  static V LoadF32(const float* x, int64_t count) {
+    return avx2::LoadF32(x, count);
+  }
+  static void StoreF32(float* x, int64_t count, V v) {
+    avx2::StoreF32(x, count, v);
   }
   static __m256i LoadPacked(const uint8_t* bytes, int64_t count) {
     if (count >= 32) {
@@ -47,11 +56,28 @@ struct F32x8 {
 }  // namespace
 
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
-  return MatmulA8F32<F32x8>::WorkspaceBytes(query);
+  return QuantizedMatmulF32<F32x8>::WorkspaceBytes(query);
 }
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
-  MatmulA8F32<F32x8>::Run(args, exec);
+  QuantizedMatmulF32<F32x8>::Run(
+      {.m = args.m,
+       .rows = {.codes = args.x.data, .scale = args.x.scale},
+       .weight = args.weight,
+       .bias = args.bias,
+       .residual = args.residual,
+       .y = args.y},
+      exec);
+}
+
+void QuantizedMatmul(const MatmulArgs& args, const Exec& exec) noexcept {
+  QuantizedMatmulF32<F32x8>::Run({.m = args.m,
+                                  .rows = {.x = args.x},
+                                  .weight = args.weight,
+                                  .bias = args.bias,
+                                  .residual = args.residual,
+                                  .y = args.y},
+                                 exec);
 }
 
 }  // namespace zqfp::kernels::avx2

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/core/parallel.h"
+#include "kernels/cpu/avx512/f32x16.h"
 #include "kernels/cpu/avx512bf16/avx512bf16.h"
 #include "kernels/cpu/avx512bf16/decode.h"
 #include "kernels/cpu/avx512bf16/matmul_a8_gemm.h"
 #include "kernels/cpu/avx512bf16/matmul_a8_gemv.h"
+#include "kernels/cpu/low_rank.h"
 
 namespace zqfp::kernels::avx512bf16 {
 namespace {
@@ -27,9 +29,8 @@ int64_t ScaleBytes(int64_t k) {
 }
 
 void DecodeTokens(const MatmulA8Args& args, int64_t first, int64_t count,
-                  const Exec& exec) {
+                  uint16_t* x, const Exec& exec) {
   const int64_t k = args.weight.k;
-  uint16_t* x = static_cast<uint16_t*>(exec.workspace);
   const bool e4m3 = args.weight.format == WeightFormat::kE4m3;
   ParallelFor(exec, count, kMaxGemvTokens,
               [&](int64_t begin, int64_t end, int) {
@@ -50,25 +51,40 @@ void DecodeTokens(const MatmulA8Args& args, int64_t first, int64_t count,
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
   const int64_t tokens =
       query.num_tokens < kMaxTokens ? query.num_tokens : kMaxTokens;
-  return tokens * TokenStride(query.k) * 2 +
+  return LowRankBytes(query) + tokens * TokenStride(query.k) * 2 +
          query.num_threads * (SlabBytes(query.k) + ScaleBytes(query.k));
 }
 
-void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
+void MatmulA8(const MatmulA8Args& original, const Exec& exec) noexcept {
+  MatmulA8Args args = original;
+  uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
+  if (args.weight.lorc.rank > 0) {
+    LowRank<avx512::F32x16>::Run(
+        {.m = args.m,
+         .rows = {.codes = args.x.data, .scale = args.x.scale},
+         .weight = args.weight,
+         .residual = args.residual,
+         .y = args.y},
+        exec);
+    args.residual = args.y;
+    workspace += LowRankBytes(
+        {.num_tokens = args.m, .lorc_rank = args.weight.lorc.rank});
+  }
   const int64_t k = args.weight.k;
   const int64_t stride = TokenStride(k);
-  const Bf16Tokens x = {static_cast<const uint16_t*>(exec.workspace), stride};
+  uint16_t* tokens = reinterpret_cast<uint16_t*>(workspace);
+  const Bf16Tokens x = {tokens, stride};
   for (int64_t first = 0; first < args.m; first += kMaxTokens) {
     const int64_t count =
         args.m - first < kMaxTokens ? args.m - first : kMaxTokens;
-    DecodeTokens(args, first, count, exec);
+    DecodeTokens(args, first, count, tokens, exec);
     if (count <= kMaxGemvTokens) {
       ParallelFor(exec, args.weight.n, 4, [&](int64_t begin, int64_t end, int) {
         GemvTokens(args, x, first, count, begin, end);
       });
       continue;
     }
-    uint8_t* slabs = static_cast<uint8_t*>(exec.workspace) + count * stride * 2;
+    uint8_t* slabs = workspace + count * stride * 2;
     ParallelFor(
         exec, args.weight.n, kStripRows,
         [&](int64_t begin, int64_t end, int thread) {

@@ -102,6 +102,33 @@ TEST(ValidateTest, WeightGroupSize) {
   }
 }
 
+TEST(ValidateTest, WeightLorc) {
+  for (const WeightFormat format :
+       {WeightFormat::kE4m3, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift}) {
+    WeightView good = GoodWeight(format);
+    good.lorc = {.format = ValueFormat::kE4m3,
+                 .rank = kMaxLorcRank,
+                 .u = bytes,
+                 .v = bytes,
+                 .u_scale = floats,
+                 .v_scale = floats};
+    CheckAll<WeightView>(
+        good,
+        {{"lorc.rank", [](WeightView& w) { w.lorc.rank = -1; }},
+         {"lorc.rank", [](WeightView& w) { w.lorc.rank = kMaxLorcRank + 1; }},
+         {"lorc.u", [](WeightView& w) { w.lorc.u = nullptr; }},
+         {"lorc.v", [](WeightView& w) { w.lorc.v = nullptr; }},
+         {"lorc.u_scale", [](WeightView& w) { w.lorc.u_scale = nullptr; }},
+         {"lorc.v_scale", [](WeightView& w) { w.lorc.v_scale = nullptr; }},
+         {"lorc.format",
+          [](WeightView& w) { w.lorc.format = ValueFormat::kF32; }}});
+    good.lorc.format = ValueFormat::kBf16;  // needs no scales
+    good.lorc.u_scale = good.lorc.v_scale = nullptr;
+    EXPECT_TRUE(Validate(good).ok());
+  }
+}
+
 TEST(ValidateTest, Embed) {
   static int32_t ids[] = {0, 9};
   static int32_t high[] = {0, 10};
@@ -164,9 +191,14 @@ TEST(ValidateTest, Matmul) {
              {"matmul.x", [](Args& a) { a.x = nullptr; }},
              {"y", [](Args& a) { a.y = nullptr; }},
              {"weight.n", [](Args& a) { a.weight.n = 0; }},
-             {"format", [](Args& a) { a.weight.format = WeightFormat::kE4m3; }},
-             {"format",
-              [](Args& a) { a.weight.format = WeightFormat::kE2m1Shift; }}});
+             {"weight.lorc.rank", [](Args& a) { a.weight.lorc.rank = 8; }}});
+  for (const WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kF16, WeightFormat::kE4m3,
+        WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift}) {
+    Args args = good;
+    args.weight = GoodWeight(format);
+    EXPECT_TRUE(Validate(args).ok());
+  }
 }
 
 TEST(ValidateTest, MatmulA8) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef ZQFP_KERNELS_CPU_MATMUL_A8_F32_H_
-#define ZQFP_KERNELS_CPU_MATMUL_A8_F32_H_
+#ifndef ZQFP_KERNELS_CPU_QUANTIZED_MATMUL_F32_H_
+#define ZQFP_KERNELS_CPU_QUANTIZED_MATMUL_F32_H_
 
-// MatmulA8 for machines without BF16 dots: codes become f32 in registers, the
-// products (exact) are summed by f32 fused multiply-adds.
+// Matmuls of quantized weights for machines without BF16 dots, and of f32
+// tokens everywhere: codes become f32 in registers, products (exact where the
+// tokens are e4m3) are summed by f32 fused multiply-adds.
 //
 // Lanes is an instruction set: V, a vector of kLanes f32, and functions on it.
 // A load of 4 * kLanes bytes of packed weights holds a block of 8 * kLanes
@@ -22,17 +23,28 @@
 
 #include "kernels/core/ops.h"
 #include "kernels/core/parallel.h"
+#include "kernels/cpu/low_rank.h"
 
 namespace zqfp::kernels {
 namespace {
 
 // Tokens that one pass over the weights serves; bounds the workspace.
-constexpr int64_t kA8MaxTokens = 256;
+constexpr int64_t kPassTokens = 256;
 // Tokens that stay in a second-level cache while all rows pass.
-constexpr int64_t kA8BlockTokens = 32;
+constexpr int64_t kBlockTokens = 32;
+
+// MatmulArgs or MatmulA8Args.
+struct QuantizedMatmulArgs {
+  int64_t m = 0;
+  TokenRows rows;
+  WeightView weight;  // e4m3 or e2m1
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  float* y = nullptr;
+};
 
 template <typename Lanes>
-struct MatmulA8F32 {
+struct QuantizedMatmulF32 {
   using V = typename Lanes::V;
   static constexpr int64_t kLanes = Lanes::kLanes;
   static constexpr int64_t kBlock = 8 * kLanes;
@@ -46,17 +58,20 @@ struct MatmulA8F32 {
 
   static int64_t WorkspaceBytes(const WorkspaceQuery& query) {
     const int64_t tokens =
-        query.num_tokens < kA8MaxTokens ? query.num_tokens : kA8MaxTokens;
-    return tokens * TokenStride(query.k) * 4;
+        query.num_tokens < kPassTokens ? query.num_tokens : kPassTokens;
+    return LowRankBytes(query) + tokens * TokenStride(query.k) * 4;
   }
 
-  // One token, k codes, zeros behind them.
-  static void DecodeToken(const uint8_t* q, int64_t k, bool in_order,
-                          float* x) {
+  // Token t, k elements, zeros behind them.
+  static void DecodeToken(const TokenRows& rows, int64_t t, int64_t k,
+                          bool in_order, float* x) {
     alignas(64) float values[kLanes];
     const int64_t end = TokenStride(k) - 16;
     for (int64_t begin = 0; begin < end; begin += kLanes) {
-      Lanes::Store(values, Lanes::LoadE4m3(q + begin, k - begin));
+      const int64_t at = t * k + begin;
+      Lanes::Store(values, rows.x != nullptr
+                               ? Lanes::LoadF32(rows.x + at, k - begin)
+                               : Lanes::LoadE4m3(rows.codes + at, k - begin));
       if (in_order) {
         Lanes::Store(x + begin, Lanes::Load(values));
         continue;
@@ -135,8 +150,8 @@ struct MatmulA8F32 {
 
   // Row n times kTokens tokens from `first` on; x is the first one's.
   template <int kTokens>
-  static void Tile(const MatmulA8Args& args, const float* x, int64_t stride,
-                   int64_t n, int64_t first) {
+  static void Tile(const QuantizedMatmulArgs& args, const float* x,
+                   int64_t stride, int64_t n, int64_t first) {
     const WeightView& w = args.weight;
     V sum[kTokens];
     for (int t = 0; t < kTokens; ++t) sum[t] = Lanes::Set(0);
@@ -149,7 +164,8 @@ struct MatmulA8F32 {
         w.format == WeightFormat::kE2m1Free ? 1.0f : w.row_scale[n];
     for (int t = 0; t < kTokens; ++t) {
       const int64_t at = (first + t) * w.n + n;
-      float y = Lanes::Sum(sum[t]) * row_scale * args.x.scale[first + t];
+      float y = Lanes::Sum(sum[t]) * row_scale;
+      if (args.rows.scale != nullptr) y *= args.rows.scale[first + t];
       if (args.bias != nullptr) y += args.bias[n];
       if (args.residual != nullptr) y += args.residual[at];
       args.y[at] = y;
@@ -157,8 +173,8 @@ struct MatmulA8F32 {
   }
 
   // Rows [begin, end) times tokens [first, first + count).
-  static void Rows(const MatmulA8Args& args, const float* x, int64_t first,
-                   int64_t count, int64_t begin, int64_t end) {
+  static void Rows(const QuantizedMatmulArgs& args, const float* x,
+                   int64_t first, int64_t count, int64_t begin, int64_t end) {
     const int64_t stride = TokenStride(args.weight.k);
     for (int64_t n = begin; n < end; ++n) {
       int64_t t = 0;
@@ -171,24 +187,31 @@ struct MatmulA8F32 {
     }
   }
 
-  static void Run(const MatmulA8Args& args, const Exec& exec) {
+  static void Run(QuantizedMatmulArgs args, const Exec& exec) {
     const int64_t k = args.weight.k;
     const int64_t stride = TokenStride(k);
     const bool in_order = args.weight.format == WeightFormat::kE4m3;
-    float* x = static_cast<float*>(exec.workspace);
-    for (int64_t pass = 0; pass < args.m; pass += kA8MaxTokens) {
+    char* workspace = static_cast<char*>(exec.workspace);
+    if (args.weight.lorc.rank > 0) {
+      LowRank<Lanes>::Run(
+          {args.m, args.rows, args.weight, args.residual, args.y}, exec);
+      args.residual = args.y;
+      workspace += LowRankBytes(
+          {.num_tokens = args.m, .lorc_rank = args.weight.lorc.rank});
+    }
+    float* x = reinterpret_cast<float*>(workspace);
+    for (int64_t pass = 0; pass < args.m; pass += kPassTokens) {
       const int64_t tokens =
-          args.m - pass < kA8MaxTokens ? args.m - pass : kA8MaxTokens;
+          args.m - pass < kPassTokens ? args.m - pass : kPassTokens;
       ParallelFor(exec, tokens, 8, [&](int64_t begin, int64_t end, int) {
         for (int64_t t = begin; t < end; ++t) {
-          DecodeToken(args.x.data + (pass + t) * k, k, in_order,
-                      x + t * stride);
+          DecodeToken(args.rows, pass + t, k, in_order, x + t * stride);
         }
       });
       ParallelFor(exec, args.weight.n, 4, [&](int64_t begin, int64_t end, int) {
-        for (int64_t t = 0; t < tokens; t += kA8BlockTokens) {
+        for (int64_t t = 0; t < tokens; t += kBlockTokens) {
           const int64_t count =
-              tokens - t < kA8BlockTokens ? tokens - t : kA8BlockTokens;
+              tokens - t < kBlockTokens ? tokens - t : kBlockTokens;
           Rows(args, x + t * stride, pass + t, count, begin, end);
         }
       });
@@ -199,4 +222,4 @@ struct MatmulA8F32 {
 }  // namespace
 }  // namespace zqfp::kernels
 
-#endif  // ZQFP_KERNELS_CPU_MATMUL_A8_F32_H_
+#endif  // ZQFP_KERNELS_CPU_QUANTIZED_MATMUL_F32_H_

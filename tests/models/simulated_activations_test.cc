@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rounding of tokens to formats that are simulated: values worked out by hand,
+// and the properties that define a format.
+#include "models/simulated_activations.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/core/float_formats.h"
+
+namespace zqfp {
+namespace {
+
+using ::testing::ElementsAre;
+
+std::vector<float> Round(ActivationFormat format, const std::vector<float>& x,
+                         int64_t num_tokens = 1) {
+  std::vector<float> y(x.size());
+  RoundTokens(format,
+              {num_tokens, static_cast<int64_t>(x.size()) / num_tokens,
+               x.data(), y.data()},
+              {});
+  return y;
+}
+
+TEST(SimulatedActivationsTest, ByHand) {
+  // The largest becomes 448 (e4m3) or 57344 (e5m2) units.
+  EXPECT_THAT(Round(ActivationFormat::kE4m3, {448, 17, -18, 0.0009f}),
+              ElementsAre(448, 16, -18, 0.0f));
+  EXPECT_THAT(Round(ActivationFormat::kE5m2, {-57344, 9, 11, 5}),
+              ElementsAre(-57344, 8, 12, 5));
+  // min -1, max 254: one unit is 1, ties go to even.
+  EXPECT_THAT(Round(ActivationFormat::kInt8, {-1, 254, 2.5f, 3.5f, -0.25f}),
+              ElementsAre(-1, 254, 2, 4, 0));
+  // A range of one sign is widened to hold 0.
+  EXPECT_THAT(Round(ActivationFormat::kInt8, {510, 255, 1.1f}),
+              ElementsAre(510, 256, 2));
+  EXPECT_THAT(Round(ActivationFormat::kBf16, {1.00390625f, 1.01171875f}),
+              ElementsAre(1.0f, 1.015625f));
+  EXPECT_THAT(Round(ActivationFormat::kNone, {0.1f, 7}), ElementsAre(0.1f, 7));
+}
+
+TEST(SimulatedActivationsTest, ZerosStay) {
+  for (const ActivationFormat format :
+       {ActivationFormat::kE4m3, ActivationFormat::kE5m2,
+        ActivationFormat::kInt8, ActivationFormat::kBf16}) {
+    EXPECT_THAT(Round(format, {0, 0}), ElementsAre(0, 0));
+  }
+}
+
+// Each token has its own scale, and what is not finite stays in its token.
+TEST(SimulatedActivationsTest, NotFiniteSurfaces) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const ActivationFormat format :
+       {ActivationFormat::kE4m3, ActivationFormat::kE5m2,
+        ActivationFormat::kInt8, ActivationFormat::kBf16}) {
+    const std::vector<float> y =
+        Round(format, {1, 2, nan, 4, infinity, 1, 2, -4}, 4);
+    EXPECT_TRUE(std::isnan(y[2])) << ToString(format);
+    EXPECT_EQ(y[4], infinity);
+    EXPECT_EQ(y[1], 2);
+    EXPECT_EQ(y[7], -4);
+  }
+}
+
+// The same numbers as the op that the W4A8 path uses.
+TEST(SimulatedActivationsTest, E4m3IsWhatQuantizeTokensDoes) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(3 * 100);
+  for (float& value : x) value = normal(random);
+  const std::vector<float> y = Round(ActivationFormat::kE4m3, x, 3);
+  std::vector<uint8_t> codes(x.size());
+  std::vector<float> scales(3);
+  kernels::MakeBackend("reference")
+      ->ops.quantize_tokens({3, 100, x.data(), codes.data(), scales.data()},
+                            {});
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(y[i], scales[i / 100] * kernels::E4m3ToFloat(codes[i]));
+  }
+}
+
+}  // namespace
+}  // namespace zqfp
