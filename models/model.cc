@@ -34,6 +34,21 @@ absl::Status BadBatch(const char* field, int64_t want, int64_t found) {
       fmt::format("batch: {}: want {}, found {}", field, want, found));
 }
 
+absl::Status CheckIds(absl::Span<const int32_t> ids, int64_t vocab_size) {
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= vocab_size) {
+      return BadBatch("token ids below", vocab_size, id);
+    }
+  }
+  return absl::OkStatus();
+}
+
+kernels::RaggedBatchView ViewOf(const Batch& batch) {
+  return {static_cast<int64_t>(batch.context_len.size()),
+          batch.token_begin.data(), batch.context_len.data(),
+          batch.page_table.data(), batch.page_table_stride};
+}
+
 std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
   using kernels::WeightFormat;
   switch (linear.view.format) {
@@ -125,11 +140,13 @@ absl::Status Model::State::Plan() {
   }
   const int64_t widest = std::max(
       {config.model_dim, config.ffn_dim, config.num_heads * config.head_dim});
+  const int64_t own_rank =
+      config.quantization ? config.quantization->lorc.rank : 0;
   workspace_bytes = backend.WorkspaceBytes(
       {.num_tokens = options.max_tokens,
        .k = widest,
        .n = std::max(widest, config.vocab_size),
-       .lorc_rank = config.quantization ? config.quantization->lorc.rank : 0,
+       .lorc_rank = std::max(options.reserved_lorc_rank, own_rank),
        .num_heads = config.num_heads,
        .head_dim = config.head_dim,
        .num_threads = options.num_threads});
@@ -173,11 +190,7 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
     return BadBatch("page_table entries", sequences * batch.page_table_stride,
                     static_cast<int64_t>(batch.page_table.size()));
   }
-  for (const int32_t id : batch.token_ids) {
-    if (id < 0 || id >= config.vocab_size) {
-      return BadBatch("token ids below", config.vocab_size, id);
-    }
-  }
+  ZQFP_RETURN_IF_ERROR(CheckIds(batch.token_ids, config.vocab_size));
   for (const int32_t length : batch.context_len) {
     if (length > config.max_positions) {
       return BadBatch("positions, at most", config.max_positions, length);
@@ -196,10 +209,7 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
     return BadBatch("logits", static_cast<int64_t>(wanted),
                     static_cast<int64_t>(num_logits));
   }
-  const kernels::RaggedBatchView view = {
-      sequences, batch.token_begin.data(), batch.context_len.data(),
-      batch.page_table.data(), batch.page_table_stride};
-  return kernels::Validate(view, cache.Layer(0));
+  return kernels::Validate(ViewOf(batch), cache.Layer(0));
 }
 
 // cos and sin of every row of the step.
@@ -251,13 +261,47 @@ absl::Status Model::Forward(const Batch& batch, KvCache& cache,
   ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, logits.size()));
   if (batch.token_ids.empty()) return absl::OkStatus();
   state_->FillAngles(batch);
-  const kernels::RaggedBatchView view = {
-      static_cast<int64_t>(batch.context_len.size()), batch.token_begin.data(),
-      batch.context_len.data(), batch.page_table.data(),
-      batch.page_table_stride};
-  state_->transformer->Run(batch.token_ids, view, batch.logit_rows, cache,
-                           logits.data());
+  state_->transformer->Run(batch.token_ids, ViewOf(batch), batch.logit_rows,
+                           cache, logits.data());
   return absl::OkStatus();
+}
+
+absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {
+  const auto size = static_cast<int64_t>(batch.token_ids.size());
+  if (static_cast<int64_t>(x.size()) != size * state_->config.model_dim) {
+    return BadBatch("hidden state", size * state_->config.model_dim,
+                    static_cast<int64_t>(x.size()));
+  }
+  ZQFP_RETURN_IF_ERROR(CheckIds(batch.token_ids, state_->config.vocab_size));
+  state_->transformer->Embed(batch.token_ids, x.data());
+  return absl::OkStatus();
+}
+
+absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
+                                 KvCache& cache, LinearObserver* observer,
+                                 absl::Span<float> x) {
+  ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, 0));
+  const int64_t size =
+      static_cast<int64_t>(batch.token_ids.size()) * state_->config.model_dim;
+  if (layer_index < 0 || layer_index >= state_->config.num_layers) {
+    return BadBatch("layers below", state_->config.num_layers, layer_index);
+  }
+  if (static_cast<int64_t>(x.size()) != size) {
+    return BadBatch("hidden state", size, static_cast<int64_t>(x.size()));
+  }
+  state_->FillAngles(batch);
+  std::copy(x.begin(), x.end(), state_->activations->x);
+  state_->transformer->RunLayer(layer_index, ViewOf(batch), cache.Layer(0),
+                                observer);
+  std::copy_n(state_->activations->x, x.size(), x.begin());
+  return absl::OkStatus();
+}
+
+Weights& Model::mutable_weights() { return state_->weights; }
+kernels::ThreadPool& Model::pool() { return *state_->pool; }
+const kernels::Backend& Model::backend() const { return state_->backend; }
+kernels::Exec Model::exec() {
+  return {state_->pool->parallel(), state_->workspace.get()};
 }
 
 const Config& Model::config() const { return state_->config; }

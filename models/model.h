@@ -11,10 +11,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/thread_pool.h"
 #include "models/config.h"
 #include "models/kv_cache.h"
 
 namespace zqfp {
+
+class LinearObserver;  // models/transformer.h
+struct Weights;        // models/weights.h
 
 struct ModelOptions {
   int num_threads = 0;  // 0: physical cores
@@ -25,6 +30,8 @@ struct ModelOptions {
   // For comparison only: the inputs of the decoder linears that run in f32 are
   // rounded to this format first, one scale per token.
   ActivationFormat simulated_activations = ActivationFormat::kNone;
+  // Room for low-rank branches that are attached after loading.
+  int64_t reserved_lorc_rank = 0;
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).
@@ -69,6 +76,22 @@ class Model {
   // (ids, positions, pages) is an InvalidArgument and leaves the cache alone.
   absl::Status Forward(const Batch& batch, KvCache& cache,
                        absl::Span<float> logits);
+
+  // Layer by layer, for work that changes weights on the way: Forward is Embed,
+  // then every layer, then the head.
+  // x [num_tokens, model_dim] = the embeddings of the batch's ids.
+  absl::Status Embed(const Batch& batch, absl::Span<float> x);
+  // One layer on x, in place. `cache` is that layer's alone (of a config with
+  // one layer); `observer` may be null, and x is undefined where it stops.
+  absl::Status ForwardLayer(int64_t layer_index, const Batch& batch,
+                            KvCache& cache, LinearObserver* observer,
+                            absl::Span<float> x);
+  // The caller keeps them consistent with config().
+  Weights& mutable_weights();
+  // Its threads and workspace, between two steps.
+  kernels::ThreadPool& pool();
+  const kernels::Backend& backend() const;
+  kernels::Exec exec();
 
   const Config& config() const;
   const ModelOptions& options() const;  // as resolved: threads, backend

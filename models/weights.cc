@@ -217,16 +217,7 @@ absl::Status Binder::BindLorc(LinearWeight* linear) {
   ZQFP_RETURN_IF_ERROR(CheckFinite(*v, pool_));
   kernels::LorcView& lorc = linear->view.lorc;
   lorc = {.format = config.format, .rank = config.rank, .v = v->data};
-  // A kernel's neighbours are outputs: [rank, n].
-  const int64_t size = ByteSize(dtype);
-  linear->lorc_u.resize(static_cast<size_t>(u->num_bytes));
-  for (int64_t n = 0; n < view.n; ++n) {
-    for (int64_t r = 0; r < config.rank; ++r) {
-      memcpy(linear->lorc_u.data() + (r * view.n + n) * size,
-             u->data + (n * config.rank + r) * size, static_cast<size_t>(size));
-    }
-  }
-  lorc.u = linear->lorc_u.data();
+  SetLorcU(u->data, linear);
   if (config.format == ValueFormat::kBf16) return absl::OkStatus();
   ZQFP_ASSIGN_OR_RETURN(lorc.u_scale, BindScales(base + "u_scale", {view.n}));
   ZQFP_ASSIGN_OR_RETURN(lorc.v_scale,
@@ -404,6 +395,20 @@ int64_t Weights::StreamedBytes() const {
     }
   }
   return bytes;
+}
+
+void SetLorcU(const uint8_t* u, LinearWeight* linear) {
+  kernels::LorcView& lorc = linear->view.lorc;
+  const int64_t n = linear->view.n;
+  const int64_t size = lorc.format == ValueFormat::kE4m3 ? 1 : 2;
+  linear->lorc_u.resize(static_cast<size_t>(n * lorc.rank * size));
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t r = 0; r < lorc.rank; ++r) {
+      memcpy(linear->lorc_u.data() + (r * n + i) * size,
+             u + (i * lorc.rank + r) * size, static_cast<size_t>(size));
+    }
+  }
+  lorc.u = linear->lorc_u.data();
 }
 
 absl::StatusOr<Weights> BindWeights(Checkpoint checkpoint, const Config& config,

@@ -33,6 +33,10 @@ struct LinearWeight {
   int64_t num_bytes() const;  // weight, scales and low-rank factors
 };
 
+// Gives view.lorc, whose format and rank are set, the factor u [n, rank] of the
+// file in the order that kernels read, [rank, n].
+void SetLorcU(const uint8_t* u, LinearWeight* linear);
+
 struct LayerWeights {
   std::vector<float> attention_norm;  // [model_dim]
   LinearWeight q;                     // [num_heads * head_dim, model_dim]

@@ -36,6 +36,15 @@ int RatioExponent(float step, float least, ScaleRounding rounding) {
   return fraction < std::sqrt(0.5) ? exponent - 1 : exponent;
 }
 
+// The e with mantissa * 2^(e - 1) < plain <= mantissa * 2^e; 1 <= mantissa < 2.
+int UpperExponent(float plain, float mantissa) {
+  const int floor_exponent =
+      static_cast<int>(std::bit_cast<uint32_t>(plain) >> 23) - 127;
+  return plain <= mantissa * kernels::PowerOfTwo(floor_exponent)
+             ? floor_exponent
+             : floor_exponent + 1;
+}
+
 }  // namespace
 
 std::string_view ToString(ScaleRounding rounding) {
@@ -43,7 +52,11 @@ std::string_view ToString(ScaleRounding rounding) {
   return kNames[static_cast<size_t>(rounding)];
 }
 
-double SquaredError(const float* magnitude, int64_t count, float step) {
+namespace {
+
+template <bool kWeighted>
+double SumSquares(const float* magnitude, const float* importance,
+                  int64_t count, float step) {
   // Adding and subtracting 1.5 * 2^23 units rounds to a multiple of the unit,
   // ties to even. e2m1 has units of .5 up to 2, 1 up to 4, 2 up to 6: the
   // three parts are rounded apart, with 2 + 4 counted twice.
@@ -62,7 +75,8 @@ double SquaredError(const float* magnitude, int64_t count, float step) {
                             (((middle + kOnes) - kOnes) - 2.0f) +
                             (((high + kTwos) - kTwos) - 4.0f);
       const float error = x - rounded;
-      sum[lane] += error * error;
+      sum[lane] +=
+          kWeighted ? importance[i + lane] * error * error : error * error;
     }
   }
   double total = 0;
@@ -70,15 +84,35 @@ double SquaredError(const float* magnitude, int64_t count, float step) {
   return total * step * step;
 }
 
-ScaleSearch::ScaleSearch(const ScaleOptions& options, int64_t k)
+}  // namespace
+
+double SquaredError(const float* magnitude, const float* importance,
+                    int64_t count, float step) {
+  return importance == nullptr
+             ? SumSquares<false>(magnitude, nullptr, count, step)
+             : SumSquares<true>(magnitude, importance, count, step);
+}
+
+ScaleSearch::ScaleSearch(const ScaleOptions& options, int64_t k,
+                         absl::Span<const float> importance)
     : options_(options),
       k_(k),
       num_groups_(kernels::NumGroups(k, options.group_size)),
       padded_((std::min(k, options.group_size) + kLanes - 1) / kLanes *
               kLanes) {
   ZQFP_CHECK(k > 0 && options.group_size > 0);
+  ZQFP_CHECK(importance.empty() ||
+             static_cast<int64_t>(importance.size()) == k);
   const auto groups = static_cast<size_t>(num_groups_);
   magnitude_.resize(groups * static_cast<size_t>(padded_));
+  if (!importance.empty()) {
+    importance_.resize(magnitude_.size());
+    for (int64_t i = 0; i < k; ++i) {
+      importance_[static_cast<size_t>(i / options.group_size * padded_ +
+                                      i % options.group_size)] =
+          importance[static_cast<size_t>(i)];
+    }
+  }
   plain_.resize(groups);
   exponent_.resize(groups);
   scales_.step.resize(groups);
@@ -90,19 +124,23 @@ ScaleSearch::ScaleSearch(const ScaleOptions& options, int64_t k)
 }
 
 // Signs do not matter to a scale, and zeros at the end add no error.
+void ScaleSearch::LoadGroup(int64_t group, const float* values) {
+  const int64_t count =
+      std::min(options_.group_size, k_ - group * options_.group_size);
+  float* magnitude = magnitude_.data() + group * padded_;
+  float largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    magnitude[i] = std::fabs(values[i]);
+    largest = magnitude[i] > largest ? magnitude[i] : largest;
+  }
+  std::fill(magnitude + count, magnitude + padded_, 0.0f);
+  const float step = largest / kernels::kE2m1Max;
+  plain_[static_cast<size_t>(group)] = step < kSmallestStep ? 0 : step;
+}
+
 void ScaleSearch::LoadMagnitudes(const float* row) {
   for (int64_t group = 0; group < num_groups_; ++group) {
-    const int64_t begin = group * options_.group_size;
-    const int64_t count = std::min(options_.group_size, k_ - begin);
-    float* magnitude = magnitude_.data() + group * padded_;
-    float largest = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      magnitude[i] = std::fabs(row[begin + i]);
-      largest = magnitude[i] > largest ? magnitude[i] : largest;
-    }
-    std::fill(magnitude + count, magnitude + padded_, 0.0f);
-    const float step = largest / kernels::kE2m1Max;
-    plain_[static_cast<size_t>(group)] = step < kSmallestStep ? 0 : step;
+    LoadGroup(group, row + group * options_.group_size);
   }
 }
 
@@ -112,13 +150,48 @@ float ScaleSearch::SearchFree(int64_t group) const {
   double best = std::numeric_limits<double>::infinity();
   for (const float ratio : ratio_) {
     const float step = plain * ratio;
-    const double error = SquaredError(Group(group), padded_, step);
+    const double error = ErrorOf(group, step);
     if (error < best) {
       best = error;
       best_step = step;
     }
   }
   return best_step;
+}
+
+float ScaleSearch::ChooseMantissa(const float* row) {
+  LoadMagnitudes(row);
+  mantissa_ = 1.0f;
+  if (options_.constraint != ScaleConstraint::kM2) return mantissa_;
+  if (options_.rounding == ScaleRounding::kSearch) {
+    SearchExponents();
+  } else {
+    RoundExponents();
+  }
+  return mantissa_;
+}
+
+int ScaleSearch::ChooseExponent(int64_t group, const float* values,
+                                float mantissa, Exponents allowed) {
+  LoadGroup(group, values);
+  const float plain = plain_[static_cast<size_t>(group)];
+  if (plain == 0) return kNoExponent;
+  int exponent = UpperExponent(plain, mantissa);
+  if (options_.rounding == ScaleRounding::kSearch) {
+    const float step = mantissa * kernels::PowerOfTwo(exponent);
+    if (ErrorOf(group, step / 2) < ErrorOf(group, step)) --exponent;
+  } else if (options_.rounding == ScaleRounding::kNearest) {
+    exponent = RatioExponent(plain, mantissa, options_.rounding);
+  }
+  return std::clamp(exponent, allowed.lowest, allowed.highest);
+}
+
+float ScaleSearch::ChooseFreeStep(int64_t group, const float* values) {
+  LoadGroup(group, values);
+  const float plain = plain_[static_cast<size_t>(group)];
+  if (plain == 0) return 0;
+  return options_.rounding == ScaleRounding::kSearch ? SearchFree(group)
+                                                     : plain;
 }
 
 // Error of the row with the mantissa 2^(sixteenth/16) when each group takes the
@@ -128,16 +201,10 @@ double ScaleSearch::TrySixteenth(int sixteenth, bool keep) {
   double total = 0;
   for (size_t group = 0; group < plain_.size(); ++group) {
     if (plain_[group] == 0) continue;
-    // mantissa * 2^(upper - 1) < plain <= mantissa * 2^upper
-    const int floor_exponent =
-        static_cast<int>(std::bit_cast<uint32_t>(plain_[group]) >> 23) - 127;
-    const float floor_step = mantissa * kernels::PowerOfTwo(floor_exponent);
-    const bool reaches = plain_[group] <= floor_step;
-    const int upper = reaches ? floor_exponent : floor_exponent + 1;
-    const float step = reaches ? floor_step : 2 * floor_step;
-    const float* magnitude = Group(static_cast<int64_t>(group));
-    const double wide = SquaredError(magnitude, padded_, step);
-    const double narrow = SquaredError(magnitude, padded_, step / 2);
+    const int upper = UpperExponent(plain_[group], mantissa);
+    const float step = mantissa * kernels::PowerOfTwo(upper);
+    const double wide = ErrorOf(static_cast<int64_t>(group), step);
+    const double narrow = ErrorOf(static_cast<int64_t>(group), step / 2);
     if (keep) exponent_[group] = narrow < wide ? upper - 1 : upper;
     total += std::min(wide, narrow);
   }

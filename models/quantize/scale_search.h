@@ -10,9 +10,11 @@
 
 #include <stdint.h>
 
+#include <limits>
 #include <string_view>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "models/config.h"
 
 namespace zqfp {
@@ -30,8 +32,10 @@ struct ScaleOptions {
   ScaleRounding rounding = ScaleRounding::kSearch;
 };
 
-// Squared error of rounding `count` magnitudes (a multiple of 16) with `step`.
-double SquaredError(const float* magnitude, int64_t count, float step);
+// Squared error of rounding `count` magnitudes (a multiple of 16) with `step`,
+// each weighted by its importance (null: 1).
+double SquaredError(const float* magnitude, const float* importance,
+                    int64_t count, float step);
 
 // The scales of one row.
 struct RowScales {
@@ -46,15 +50,39 @@ struct RowScales {
 // Chooses the scales of one row after another; keeps its buffers.
 class ScaleSearch {
  public:
-  // `k` weights per row.
-  ScaleSearch(const ScaleOptions& options, int64_t k);
+  // `k` weights per row. `importance` [k], or empty, weights the squared error
+  // of each column: the diagonal of a Hessian.
+  ScaleSearch(const ScaleOptions& options, int64_t k,
+              absl::Span<const float> importance = {});
 
   // The row's k weights, all finite. The reply is valid until the next call.
   const RowScales& Choose(const float* row);
 
+  // For scales that are chosen group by group while the weights still move:
+  // the row's mantissa first (m1, m2), then the step of a group by its values
+  // of now. Exponents of one row stay within [lowest, highest]. An empty group
+  // gives 0 or kNoExponent.
+  static constexpr int kNoExponent = std::numeric_limits<int>::min();
+  float ChooseMantissa(const float* row);
+  struct Exponents {
+    int lowest;
+    int highest;
+  };
+  int ChooseExponent(int64_t group, const float* values, float mantissa,
+                     Exponents allowed);
+  float ChooseFreeStep(int64_t group, const float* values);
+
  private:
   void LoadMagnitudes(const float* row);
+  // `values` are the group's; its magnitudes and plain step are kept.
+  void LoadGroup(int64_t group, const float* values);
   float SearchFree(int64_t group) const;
+  double ErrorOf(int64_t group, float step) const {
+    return SquaredError(
+        Group(group),
+        importance_.empty() ? nullptr : importance_.data() + group * padded_,
+        padded_, step);
+  }
   void ChooseConstrained();
   void SearchExponents();
   double TrySixteenth(int sixteenth, bool keep);
@@ -68,11 +96,12 @@ class ScaleSearch {
   ScaleOptions options_;
   int64_t k_;
   int64_t num_groups_;
-  int64_t padded_;                // floats of one group in magnitude_
-  std::vector<float> magnitude_;  // [num_groups, padded], zeros at the end
-  std::vector<float> plain_;      // [num_groups] max / 6; 0: an empty group
-  std::vector<float> ratio_;      // 2^(i/16)
-  std::vector<int> exponent_;     // [num_groups], of step = mantissa * 2^e
+  int64_t padded_;                 // floats of one group in magnitude_
+  std::vector<float> magnitude_;   // [num_groups, padded], zeros at the end
+  std::vector<float> importance_;  // [num_groups, padded] or empty
+  std::vector<float> plain_;       // [num_groups] max / 6; 0: an empty group
+  std::vector<float> ratio_;       // 2^(i/16)
+  std::vector<int> exponent_;      // [num_groups], of step = mantissa * 2^e
   float mantissa_ = 1;
   RowScales scales_;
 };

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/quantize/layer_quantizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "kernels/core/status_macros.h"
+#include "models/architectures.h"
+#include "models/mapped_file.h"
+#include "models/model.h"
+#include "models/quantize/float_rows.h"
+#include "models/simulated_activations.h"
+#include "models/transformer.h"
+
+namespace zqfp {
+namespace {
+
+// Linears that read the same input.
+struct Stage {
+  std::vector<const LinearWeight*> readers;
+  std::optional<Hessian> hessian;
+};
+
+// Adds up the Hessians of a layer's stages, which come in the same order for
+// every sequence.
+class StageObserver : public LinearObserver {
+ public:
+  StageObserver(Model* model, ActivationFormat activations)
+      : model_(*model), activations_(activations) {}
+
+  // Of the stages from now on: which to sum up, and after which to stop.
+  void Expect(size_t first, size_t last) {
+    first_ = first;
+    last_ = last;
+    reached_ = false;
+  }
+  void BeginSequence() { index_ = 0; }
+  bool reached_last() const { return reached_; }
+  // The last stage before the one expected has been the layer's last.
+  bool ran_through() const { return !reached_ && last_ != SIZE_MAX; }
+  std::vector<Stage>& stages() { return stages_; }
+
+  Next Observe(absl::Span<const LinearWeight* const> readers, const float* x,
+               int64_t num_rows) override {
+    const size_t index = index_++;
+    if (index < first_) return Next::kGoOn;
+    if (index >= stages_.size()) {
+      stages_.push_back({{readers.begin(), readers.end()}, std::nullopt});
+    }
+    Stage& stage = stages_[index];
+    if (!stage.hessian) stage.hessian.emplace(readers.front()->view.k);
+    const int64_t dim = stage.hessian->k();
+    rounded_.resize(static_cast<size_t>(num_rows * dim));
+    RoundTokens(activations_, {num_rows, dim, x, rounded_.data()},
+                model_.exec());
+    stage.hessian->Add(rounded_.data(), num_rows, model_.backend().ops,
+                       model_.exec());
+    if (index < last_) return Next::kGoOn;
+    reached_ = true;
+    return Next::kStop;
+  }
+
+ private:
+  Model& model_;
+  ActivationFormat activations_;
+  std::vector<Stage> stages_;
+  std::vector<float> rounded_;
+  size_t index_ = 0;
+  size_t first_ = 0, last_ = 0;
+  bool reached_ = false;
+};
+
+DType DTypeOf(kernels::WeightFormat format) {
+  if (format == kernels::WeightFormat::kBf16) return DType::kBf16;
+  if (format == kernels::WeightFormat::kF16) return DType::kF16;
+  return DType::kF32;
+}
+
+// One sequence, alone in a cache of one layer.
+Batch MakeBatch(const std::vector<int32_t>& ids, int64_t num_pages) {
+  const int32_t size = static_cast<int32_t>(ids.size());
+  Batch batch = {.token_ids = ids,
+                 .token_begin = {0, size},
+                 .context_len = {size},
+                 .page_table = {},
+                 .page_table_stride = num_pages,
+                 .rope_length = {size},
+                 .logit_rows = {}};
+  batch.page_table.resize(static_cast<size_t>(num_pages));
+  std::iota(batch.page_table.begin(), batch.page_table.end(), 0);
+  return batch;
+}
+
+class LayerQuantizer {
+ public:
+  explicit LayerQuantizer(const LayerQuantizerOptions& options)
+      : options_(options) {}
+
+  absl::Status Run();
+
+ private:
+  absl::Status Load();
+  absl::Status CheckCalibration() const;
+  absl::Status QuantizeLayer(int64_t layer);
+  absl::Status QuantizeStage(Stage& stage);
+  absl::Status RunStages(int64_t layer, StageObserver& observer);
+  // Runs every sequence through the layer. Hidden states become the layer's
+  // outputs where it was not stopped and all its linears are done.
+  absl::Status RunSequences(int64_t layer, StageObserver* observer);
+  absl::Status AttachAll(int64_t layer, std::vector<QuantizedLinear> linears);
+  LinearWeight* Find(const LinearWeight* linear);
+  absl::Status Progress(double part) const {
+    return options_.progress ? options_.progress(layer_, part)
+                             : absl::OkStatus();
+  }
+
+  const LayerQuantizerOptions& options_;
+  std::unique_ptr<Model> model_;
+  std::optional<KvCache> cache_;
+  std::vector<std::vector<float>> hidden_;  // of each sequence
+  std::vector<float> scratch_;
+  int64_t layer_ = 0;
+  double part_ = 0, part_per_sequence_ = 0;
+  // Of the present layer, by the place of the weight: views point into them.
+  std::map<const LinearWeight*, QuantizedLinear> done_;
+};
+
+absl::Status LayerQuantizer::CheckCalibration() const {
+  const Config& config = model_->config();
+  if (options_.calibration.empty()) {
+    return absl::InvalidArgumentError(
+        "calibration: want at least one sequence of tokens, found none");
+  }
+  for (const auto& ids : options_.calibration) {
+    const auto size = static_cast<int64_t>(ids.size());
+    if (size < 1 || size > config.max_positions) {
+      return absl::InvalidArgumentError(fmt::format(
+          "calibration: want sequences of 1 .. {} tokens (the model's "
+          "context), found one of {}",
+          config.max_positions, size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LayerQuantizer::Load() {
+  size_t longest = 1;
+  for (const auto& ids : options_.calibration) {
+    longest = std::max(longest, ids.size());
+  }
+  ModelOptions model_options = {
+      .num_threads = options_.num_threads,
+      .max_tokens = static_cast<int64_t>(longest),
+      .reserved_lorc_rank = options_.scheme.lorc.rank};
+  // Activations that no kernel quantizes are rounded on the way.
+  if (options_.scheme.is_dense()) {
+    model_options.simulated_activations = options_.scheme.activations;
+  }
+  ZQFP_ASSIGN_OR_RETURN(model_, Model::Load(options_.input, model_options));
+  ZQFP_RETURN_IF_ERROR(CheckCalibration());
+  Config one_layer = model_->config();
+  one_layer.num_layers = 1;
+  KvCacheOptions cache_options = {.format = kernels::ValueFormat::kF32};
+  cache_options.num_pages =
+      (static_cast<int64_t>(longest) + cache_options.page_size - 1) /
+      cache_options.page_size;
+  ZQFP_ASSIGN_OR_RETURN(KvCache cache,
+                        KvCache::Create(one_layer, cache_options));
+  cache_.emplace(std::move(cache));
+  for (const auto& ids : options_.calibration) {
+    hidden_.emplace_back(ids.size() *
+                         static_cast<size_t>(model_->config().model_dim));
+    ZQFP_RETURN_IF_ERROR(
+        model_->Embed(MakeBatch(ids, cache_->options().num_pages),
+                      absl::MakeSpan(hidden_.back())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LayerQuantizer::RunSequences(int64_t layer,
+                                          StageObserver* observer) {
+  for (size_t i = 0; i < hidden_.size(); ++i) {
+    const Batch batch =
+        MakeBatch(options_.calibration[i], cache_->options().num_pages);
+    if (observer != nullptr) {
+      observer->BeginSequence();
+      scratch_ = hidden_[i];
+    }
+    std::vector<float>& x = observer != nullptr ? scratch_ : hidden_[i];
+    ZQFP_RETURN_IF_ERROR(model_->ForwardLayer(layer, batch, *cache_, observer,
+                                              absl::MakeSpan(x)));
+    if (observer != nullptr && observer->ran_through()) {
+      hidden_[i].swap(scratch_);
+    }
+    part_ += part_per_sequence_;
+    ZQFP_RETURN_IF_ERROR(Progress(std::min(part_, 1.0)));
+  }
+  return absl::OkStatus();
+}
+
+// The same weight where it may be changed.
+LinearWeight* LayerQuantizer::Find(const LinearWeight* linear) {
+  LayerWeights& layer =
+      model_->mutable_weights().layers[static_cast<size_t>(layer_)];
+  for (const LinearRule& rule :
+       TensorsOf(model_->config().architecture).linears) {
+    if (&(layer.*rule.field) == linear) return &(layer.*rule.field);
+  }
+  return nullptr;
+}
+
+absl::Status LayerQuantizer::QuantizeStage(Stage& stage) {
+  const QuantizeMachine machine = {&model_->pool(), &model_->backend().ops,
+                                   model_->exec()};
+  for (const LinearWeight* reader : stage.readers) {
+    LinearWeight* linear = Find(reader);
+    if (linear == nullptr || (options_.keep && options_.keep(linear->name))) {
+      continue;
+    }
+    const kernels::WeightView view = linear->view;
+    const DType dtype = DTypeOf(view.format);
+    const auto* data = static_cast<const uint8_t*>(view.data);
+    std::vector<float> weights;
+    LoadFloats(dtype, data, view.n * view.k, machine.exec, &weights);
+    ZQFP_ASSIGN_OR_RETURN(QuantizedLinear quantized,
+                          QuantizeLinear(options_.scheme,
+                                         {.name = linear->name,
+                                          .weights = weights,
+                                          .k = view.k,
+                                          .hessian = &*stage.hessian},
+                                         machine));
+    DropPages(data, view.n * view.k * ByteSize(dtype));
+    const auto [place, inserted] =
+        done_.insert_or_assign(linear, std::move(quantized));
+    Attach(place->second, options_.scheme, linear);
+    ZQFP_RETURN_IF_ERROR(Progress(std::min(part_, 1.0)));
+  }
+  stage.hessian.reset();
+  return absl::OkStatus();
+}
+
+// How many stages a layer has shows when a run ends before the one wanted; that
+// run is the one through the quantized layer.
+absl::Status LayerQuantizer::RunStages(int64_t layer, StageObserver& observer) {
+  if (options_.stages == StageOrder::kWholeLayer) {
+    observer.Expect(0, SIZE_MAX);
+    ZQFP_RETURN_IF_ERROR(RunSequences(layer, &observer));
+    for (Stage& stage : observer.stages()) {
+      ZQFP_RETURN_IF_ERROR(QuantizeStage(stage));
+    }
+    return absl::OkStatus();
+  }
+  for (size_t stage = 0;; ++stage) {
+    observer.Expect(stage, stage);
+    ZQFP_RETURN_IF_ERROR(RunSequences(layer, &observer));
+    if (!observer.reached_last()) return absl::OkStatus();
+    ZQFP_RETURN_IF_ERROR(QuantizeStage(observer.stages()[stage]));
+  }
+}
+
+absl::Status LayerQuantizer::AttachAll(int64_t layer,
+                                       std::vector<QuantizedLinear> linears) {
+  LayerWeights& weights =
+      model_->mutable_weights().layers[static_cast<size_t>(layer)];
+  for (const LinearRule& rule :
+       TensorsOf(model_->config().architecture).linears) {
+    LinearWeight& linear = weights.*rule.field;
+    for (QuantizedLinear& quantized : linears) {
+      if (quantized.name != linear.name) continue;
+      const auto [place, inserted] =
+          done_.insert_or_assign(&linear, std::move(quantized));
+      Attach(place->second, options_.scheme, &linear);
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LayerQuantizer::QuantizeLayer(int64_t layer) {
+  layer_ = layer;
+  part_ = 0;
+  done_.clear();
+  std::vector<QuantizedLinear> loaded;
+  if (options_.load) {
+    ZQFP_ASSIGN_OR_RETURN(loaded, options_.load(layer));
+  }
+  if (!loaded.empty()) {
+    part_per_sequence_ = 1.0 / static_cast<double>(hidden_.size());
+    ZQFP_RETURN_IF_ERROR(AttachAll(layer, std::move(loaded)));
+    return RunSequences(layer, nullptr);
+  }
+  // Four stages, and the run through.
+  part_per_sequence_ = 1.0 / (5.0 * static_cast<double>(hidden_.size()));
+  StageObserver observer(model_.get(), options_.scheme.activations);
+  ZQFP_RETURN_IF_ERROR(RunStages(layer, observer));
+  std::vector<QuantizedLinear> linears;
+  const LayerWeights& weights =
+      model_->mutable_weights().layers[static_cast<size_t>(layer)];
+  for (const LinearRule& rule :
+       TensorsOf(model_->config().architecture).linears) {
+    const auto found = done_.find(&(weights.*rule.field));
+    if (found != done_.end()) linears.push_back(found->second);
+  }
+  if (options_.store) {
+    ZQFP_RETURN_IF_ERROR(options_.store(layer, linears));
+  }
+  return options_.stages == StageOrder::kWholeLayer
+             ? RunSequences(layer, nullptr)
+             : absl::OkStatus();
+}
+
+absl::Status LayerQuantizer::Run() {
+  ZQFP_RETURN_IF_ERROR(Load());
+  for (int64_t i = 0; i < model_->config().num_layers; ++i) {
+    ZQFP_RETURN_IF_ERROR(QuantizeLayer(i));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status QuantizeByLayer(const LayerQuantizerOptions& options) {
+  return LayerQuantizer(options).Run();
+}
+
+}  // namespace zqfp
