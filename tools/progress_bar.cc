@@ -25,6 +25,11 @@ size_t TerminalColumns() {
 
 }  // namespace
 
+std::string TimeText(double seconds) {
+  const auto whole = static_cast<int64_t>(seconds);
+  return fmt::format("{:02}:{:02}", whole / 60, whole % 60);
+}
+
 std::string ProgressLine(double share, double elapsed_s,
                          const std::string& note, size_t width) {
   share = std::clamp(share, 0.0, 1.0);
@@ -32,8 +37,7 @@ std::string ProgressLine(double share, double elapsed_s,
   std::string line = fmt::format("[{:#<{}}{:{}}] {:3.0f}%", "", filled, "",
                                  kBarWidth - filled, share * 100);
   if (share > 0 && elapsed_s >= kMinElapsed) {
-    const auto left = static_cast<int64_t>(elapsed_s / share - elapsed_s);
-    line += fmt::format("  {:02}:{:02} left", left / 60, left % 60);
+    line += fmt::format("  {} left", TimeText(elapsed_s / share - elapsed_s));
   }
   line += "  " + note;
   return line.substr(0, width);
@@ -43,8 +47,11 @@ ProgressBar::ProgressBar()
     : start_(std::chrono::steady_clock::now()),
       is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
-ProgressBar::~ProgressBar() {
+ProgressBar::~ProgressBar() { Clear(); }
+
+void ProgressBar::Clear() {
   if (is_visible_) fputs("\r\033[K", stderr);
+  is_visible_ = false;
 }
 
 void ProgressBar::Update(int64_t done, int64_t total, const std::string& note) {

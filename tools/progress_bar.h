@@ -21,6 +21,8 @@ class ProgressBar {
 
   // Draws at most ten times a second. `note` says what is at work.
   void Update(int64_t done, int64_t total, const std::string& note);
+  // Makes room for other output; the next update draws again.
+  void Clear();
 
  private:
   std::chrono::steady_clock::time_point start_;
@@ -28,6 +30,9 @@ class ProgressBar {
   bool is_terminal_;
   bool is_visible_ = false;
 };
+
+// Minutes and seconds, "01:30".
+std::string TimeText(double seconds);
 
 // "[#####     ]  42%  00:12 left  note", cut to `width` columns.
 std::string ProgressLine(double share, double elapsed_s,

@@ -3,35 +3,20 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
 #include "kernels/core/status_macros.h"
 #include "models/quantize/quantize_checkpoint.h"
 #include "tools/command_line.h"
-#include "tools/model_flags.h"
 #include "tools/progress_bar.h"
+#include "tools/quantize_flags.h"
 
-ABSL_FLAG(std::string, input, "",
-          "directory of the Hugging Face model to quantize (safetensors)");
-ABSL_FLAG(std::string, output, "", "directory to create");
-ABSL_FLAG(bool, overwrite, false, "replace --output where it exists");
-ABSL_FLAG(int32_t, group_size, 128,
-          "weights that share a scale: 32, 64, 128 or 256");
-ABSL_FLAG(std::string, scales, "m2",
-          "constraint on the scales: free, m1 (powers of two) or m2 (powers of "
-          "two within a row)");
-ABSL_FLAG(std::string, scale_rounding, "search",
-          "how scales are found: search (least squared error), nearest or "
-          "paper");
-ABSL_FLAG(std::string, lm_head, "e4m3",
-          "format of the output projection: bf16, e4m3 or e2m1");
-ABSL_DECLARE_FLAG(int32_t, threads);
 ABSL_FLAG(bool, json, false,
           "print the report as one JSON object, with every tensor");
 
@@ -42,67 +27,17 @@ ToolInfo Info() {
   return {.name = "zqfp-quantize",
           .summary =
               "turns a full-precision model into a W4A8 one (e2m1 weights, "
-              "e4m3 activations) by rounding to nearest",
+              "e4m3 activations), by rounding to nearest or with a "
+              "calibration text by GPTQ, with low-rank compensation",
           .synopsis =
-              "zqfp-quantize --input DIR --output DIR [--group_size N] "
-              "[--scales free|m1|m2]",
-          .groups = {{"files", {"input", "output", "overwrite"}},
-                     {"method",
-                      {"group_size", "scales", "scale_rounding", "lm_head"}},
-                     {"running", {"threads", "json"}}},
+              "zqfp-quantize --input DIR --output DIR [--method gptq "
+              "--calibration FILE]",
+          .groups = QuantizeFlagGroups(),
           .examples =
               "  zqfp-quantize --input TinyLlama-1.1B --output tiny-w4a8\n"
-              "  zqfp-quantize --input llama --output llama-w4a8 "
-              "--group_size 32 --scales free\n"};
-}
-
-// The enum value that a flag names.
-template <typename Enum>
-absl::StatusOr<Enum> Choice(const char* flag, const std::string& found,
-                            const std::vector<Enum>& values) {
-  std::string wanted;
-  for (const Enum value : values) {
-    if (found == std::string(ToString(value))) return value;
-    wanted += fmt::format("{}{}", wanted.empty() ? "" : ", ",
-                          std::string(ToString(value)));
-  }
-  return UsageError(
-      fmt::format("--{}: want one of {}, found '{}'", flag, wanted, found));
-}
-
-// Usage errors are found before any file is opened.
-absl::StatusOr<QuantizeOptions> OptionsFromFlags() {
-  QuantizeOptions options;
-  options.input = absl::GetFlag(FLAGS_input);
-  options.output = absl::GetFlag(FLAGS_output);
-  if (options.input.empty()) return UsageError("--input is missing");
-  if (options.output.empty()) return UsageError("--output is missing");
-  options.scales.group_size = absl::GetFlag(FLAGS_group_size);
-  const int64_t group = options.scales.group_size;
-  if (group != 32 && group != 64 && group != 128 && group != 256) {
-    return UsageError(
-        fmt::format("--group_size: want 32, 64, 128 or 256, found {}", group));
-  }
-  ZQFP_ASSIGN_OR_RETURN(
-      options.scales.constraint,
-      Choice<ScaleConstraint>("scales", absl::GetFlag(FLAGS_scales),
-                              {ScaleConstraint::kFree, ScaleConstraint::kM1,
-                               ScaleConstraint::kM2}));
-  ZQFP_ASSIGN_OR_RETURN(
-      options.scales.rounding,
-      Choice<ScaleRounding>("scale_rounding",
-                            absl::GetFlag(FLAGS_scale_rounding),
-                            {ScaleRounding::kSearch, ScaleRounding::kNearest,
-                             ScaleRounding::kPaper}));
-  ZQFP_ASSIGN_OR_RETURN(
-      options.lm_head,
-      Choice<HeadFormat>(
-          "lm_head", absl::GetFlag(FLAGS_lm_head),
-          {HeadFormat::kBf16, HeadFormat::kE4m3, HeadFormat::kE2m1}));
-  if (absl::GetFlag(FLAGS_overwrite)) options.if_exists = IfExists::kReplace;
-  ZQFP_ASSIGN_OR_RETURN(const ModelOptions machine, ModelOptionsFromFlags(1));
-  options.num_threads = machine.num_threads;
-  return options;
+              "  zqfp-quantize --input TinyLlama-1.1B --output tiny-w4a8 "
+              "--method gptq \\\n"
+              "      --calibration c4.jsonl --lorc_rank 8 --lorc weighted\n"};
 }
 
 // Sums over all tensors, and the one that lost most.
@@ -114,7 +49,7 @@ struct Summary {
 Summary Summarize(const QuantizeReport& report) {
   Summary summary;
   for (const TensorReport& tensor : report.tensors) {
-    if (tensor.format != "e2m1") continue;
+    if (tensor.name == "lm_head") continue;
     summary.total.Add(tensor.rounding);
     if (summary.worst == nullptr ||
         tensor.rounding.relative_error() >
@@ -125,15 +60,32 @@ Summary Summarize(const QuantizeReport& report) {
   return summary;
 }
 
+std::string DescribeScheme(const QuantizeOptions& options) {
+  const LinearScheme& scheme = options.linears;
+  const auto name = [](auto value) { return std::string(ToString(value)); };
+  std::string text = name(scheme.grid.format);
+  if (scheme.grid.format == GridFormat::kE2m1) {
+    text += fmt::format(
+        ", {} scales, groups of {}, {}", name(scheme.grid.scales.constraint),
+        scheme.grid.scales.group_size, name(scheme.grid.scales.rounding));
+  } else if (IsInteger(scheme.grid.format)) {
+    text += fmt::format(" in groups of {}, simulated in f32",
+                        scheme.grid.scales.group_size);
+  }
+  text += fmt::format(", activations {}, {}", name(scheme.activations),
+                      name(scheme.method));
+  if (scheme.lorc.rank > 0) {
+    text += fmt::format(", low rank {} {}", scheme.lorc.rank,
+                        name(scheme.lorc.weighting));
+  }
+  return text + "; lm_head " + name(options.lm_head);
+}
+
 // A few lines for people, on stdout.
 void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
                double seconds) {
   const Summary summary = Summarize(report);
-  fmt::print("{}: e2m1, {} scales, groups of {}, {}; lm_head {}\n",
-             options.output, std::string(ToString(options.scales.constraint)),
-             options.scales.group_size,
-             std::string(ToString(options.scales.rounding)),
-             std::string(ToString(options.lm_head)));
+  fmt::print("{}: {}\n", options.output, DescribeScheme(options));
   fmt::print("  {:.1f} MB -> {:.1f} MB in {:.1f} s ({} tensors quantized)\n",
              static_cast<double>(report.bytes_before) / 1e6,
              static_cast<double>(report.bytes_after) / 1e6, seconds,
@@ -142,7 +94,10 @@ void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
   fmt::print("  relative squared error {:.5f}; worst {:.5f} in {}\n",
              summary.total.relative_error(),
              summary.worst->rounding.relative_error(), summary.worst->name);
-  if (options.scales.constraint == ScaleConstraint::kFree) return;
+  if (options.linears.grid.format != GridFormat::kE2m1 ||
+      options.linears.grid.scales.constraint == ScaleConstraint::kFree) {
+    return;
+  }
   fmt::print("  shifts 0..{} of 14", summary.total.max_shift);
   if (summary.total.clamped_rows > 0) {
     fmt::print(
@@ -165,6 +120,10 @@ void PrintJson(const QuantizeReport& report, double seconds) {
         {{"name", tensor.name},
          {"format", tensor.format},
          {"relative_squared_error", tensor.rounding.relative_error()},
+         {"relative_output_error",
+          tensor.output_error < 0
+              ? nlohmann::ordered_json()
+              : nlohmann::ordered_json(tensor.output_error)},
          {"max_shift", tensor.rounding.max_shift},
          {"clamped_rows", tensor.rounding.clamped_rows},
          {"clamped_groups", tensor.rounding.clamped_groups}});
@@ -174,26 +133,64 @@ void PrintJson(const QuantizeReport& report, double seconds) {
                        nlohmann::ordered_json::error_handler_t::replace));
 }
 
+// One line on stderr for each layer of a calibrated job.
+void PrintLayer(const LayerReport& layer, double seconds_so_far) {
+  RoundingReport rounding;
+  double output_error = 0;
+  for (const TensorReport& tensor : layer.tensors) {
+    rounding.Add(tensor.rounding);
+    output_error +=
+        tensor.output_error / static_cast<double>(layer.tensors.size());
+  }
+  const int64_t done = layer.layer_index + 1;
+  const std::string time =
+      layer.seconds > 0
+          ? fmt::format("{:.1f} s, {} left", layer.seconds,
+                        TimeText(seconds_so_far / static_cast<double>(done) *
+                                 static_cast<double>(layer.num_layers - done)))
+          : "from the interrupted job";
+  fmt::print(stderr,
+             "layer {}/{}: relative squared error of weights {:.5f}, of "
+             "outputs {:.5f}; shifts 0..{}, {} rows clamped; {}\n",
+             done, layer.num_layers, rounding.relative_error(), output_error,
+             rounding.max_shift, rounding.clamped_rows, time);
+}
+
 absl::Status Quantize() {
-  ZQFP_ASSIGN_OR_RETURN(QuantizeOptions options, OptionsFromFlags());
+  ZQFP_ASSIGN_OR_RETURN(QuantizeOptions options, QuantizeOptionsFromFlags());
   // A file-size limit is then a write error like a full disk, not a signal.
   signal(SIGXFSZ, SIG_IGN);
   CatchInterrupt();
   const auto start = std::chrono::steady_clock::now();
   absl::StatusOr<QuantizeReport> report;
+  const auto seconds_so_far = [&start] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                         start)
+        .count();
+  };
   {
     ProgressBar bar;
     options.progress = [&](const QuantizeProgress& progress) {
-      bar.Update(progress.done_bytes, progress.total_bytes, progress.tensor);
+      bar.Update(static_cast<int64_t>(progress.share * 1e6), 1'000'000,
+                 progress.note);
       return Interrupted() ? absl::CancelledError("interrupted")
                            : absl::OkStatus();
     };
+    options.on_layer = [&](const LayerReport& layer) {
+      bar.Clear();
+      PrintLayer(layer, seconds_so_far());
+    };
     report = QuantizeCheckpoint(options);
   }
+  if (absl::IsCancelled(report.status()) &&
+      options.linears.needs_calibration()) {
+    fmt::print(stderr,
+               "finished layers stay in {}.layers; --resume goes on with "
+               "them\n",
+               options.output);
+  }
   ZQFP_RETURN_IF_ERROR(report.status());
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-          .count();
+  const double seconds = seconds_so_far();
   if (absl::GetFlag(FLAGS_json)) {
     PrintJson(*report, seconds);
   } else {

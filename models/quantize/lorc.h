@@ -11,6 +11,9 @@
 //             inputs: the same of E root, with H = root root^T, and V takes
 //             root^-1 in.
 //
+// With GPTQ the two take turns: what U V leaves of W is rounded again, and U V
+// found for the new error (quantize_linear.cc).
+//
 // Both factors get the square root of the singular values. V is rounded first;
 // U is then solved for the V that was stored, and rounded.
 

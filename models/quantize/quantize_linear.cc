@@ -19,6 +19,10 @@ namespace {
 using kernels::WeightFormat;
 
 constexpr int64_t kSampledRows = 64;
+// How often GPTQ rounds what the low-rank branch leaves over. Loss of
+// babyllama-1m on 300 stories, M2, group 32, rank 8 weighted: .8209 without,
+// .8168 once, .8153 three times (November 2026).
+constexpr int kLorcRounds = 3;
 
 // codes [n, k] to packed rows.
 std::vector<uint8_t> Pack(const std::vector<uint8_t>& codes, int64_t n,
@@ -153,23 +157,60 @@ double OutputError(absl::Span<const float> weights,
                  : 0;
 }
 
-// E -= U V, which the pieces get; dense values take the product in.
-void Compensate(const LorcOptions& options, const HessianFactors* factors,
-                int64_t k, const QuantizeMachine& machine,
-                std::vector<float>* error, std::vector<float>* values,
-                PieceMap* pieces) {
-  LorcFactors lorc = CompensateLowRank(options, *error, k, factors, machine);
-  const std::vector<float> product =
-      Product(lorc, options.format, options.rank);
-  for (size_t i = 0; i < product.size(); ++i) {
-    (*error)[i] -= product[i];
-    (*values)[i] += product[i];
+// Rounds one matrix, and what its compensation leaves of it.
+class Rounder {
+ public:
+  Rounder(const LinearScheme& scheme, int64_t k, const Hessian* hessian,
+          const HessianFactors& factors, const QuantizeMachine& machine)
+      : scheme_(scheme),
+        k_(k),
+        factors_(hessian != nullptr ? &factors : nullptr),
+        machine_(machine) {
+    // Round to nearest asks the weights alone.
+    if (is_gptq()) importance_ = hessian->Importance();
   }
-  (*pieces)[".lorc_u"] = std::move(lorc.u);
-  (*pieces)[".lorc_v"] = std::move(lorc.v);
-  (*pieces)[".lorc_u_scale"] = AsBytes(lorc.u_scale);
-  (*pieces)[".lorc_v_scale"] = AsBytes(lorc.v_scale);
-}
+
+  RoundedWeights Round(absl::Span<const float> weights) const {
+    if (is_gptq()) {
+      return Gptq(scheme_.grid, weights, *factors_, importance_, machine_);
+    }
+    return RoundToNearest(
+        ChooseGrid(scheme_.grid, weights, k_, importance_, *machine_.pool),
+        weights, machine_);
+  }
+
+  // Finds U V for the error W - W_hat, and takes it off. `values` get the
+  // product added; with GPTQ, W - U V is rounded anew some times before.
+  void Compensate(absl::Span<const float> weights, RoundedWeights* rounded,
+                  std::vector<float>* error, PieceMap* pieces) const {
+    LorcFactors lorc;
+    std::vector<float> product;
+    for (int round = is_gptq() ? kLorcRounds : 0;; --round) {
+      lorc = CompensateLowRank(scheme_.lorc, *error, k_, factors_, machine_);
+      product = Product(lorc, scheme_.lorc.format, scheme_.lorc.rank);
+      if (round == 0) break;
+      *rounded = Round(Difference(weights, product, machine_.exec));
+      *error = Difference(weights, rounded->values, machine_.exec);
+    }
+    for (size_t i = 0; i < product.size(); ++i) {
+      (*error)[i] -= product[i];
+      rounded->values[i] += product[i];
+    }
+    (*pieces)[".lorc_u"] = std::move(lorc.u);
+    (*pieces)[".lorc_v"] = std::move(lorc.v);
+    (*pieces)[".lorc_u_scale"] = AsBytes(lorc.u_scale);
+    (*pieces)[".lorc_v_scale"] = AsBytes(lorc.v_scale);
+  }
+
+ private:
+  bool is_gptq() const { return scheme_.method == QuantizeMethod::kGptq; }
+
+  const LinearScheme& scheme_;
+  int64_t k_;
+  const HessianFactors* factors_;
+  const QuantizeMachine& machine_;
+  std::vector<float> importance_;
+};
 
 }  // namespace
 
@@ -191,26 +232,18 @@ absl::StatusOr<QuantizedLinear> QuantizeLinear(const LinearScheme& scheme,
   QuantizedLinear out = {
       .name = name, .n = static_cast<int64_t>(weights.size()) / k, .k = k};
   HessianFactors factors;
-  std::vector<float> importance;
   if (hessian != nullptr) {
     ZQFP_ASSIGN_OR_RETURN(factors,
                           hessian->Factor(scheme.column_order, scheme.damping));
-    importance = hessian->Importance();
   }
-  RoundedWeights rounded =
-      scheme.method == QuantizeMethod::kGptq
-          ? Gptq(scheme.grid, weights, factors, importance, machine)
-          : RoundToNearest(
-                ChooseGrid(scheme.grid, weights, k, importance, *machine.pool),
-                weights, machine);
+  const Rounder rounder = {scheme, k, hessian, factors, machine};
+  RoundedWeights rounded = rounder.Round(weights);
   std::vector<float> error = Difference(weights, rounded.values, machine.exec);
-  out.rounding = Report(rounded.grid, weights, error);
   PieceMap pieces;
   if (scheme.lorc.rank > 0) {
-    Compensate(scheme.lorc, hessian != nullptr ? &factors : nullptr, k, machine,
-               &error, &rounded.values, &pieces);
-    out.rounding.squared_error = SumOfSquares(error);
+    rounder.Compensate(weights, &rounded, &error, &pieces);
   }
+  out.rounding = Report(rounded.grid, weights, error);
   if (scheme.is_dense()) {
     pieces[".weight"] = AsBytes(rounded.values);
   } else {

@@ -24,85 +24,94 @@ int64_t PlanBytes(const TensorPlan& plan) {
 class Planner {
  public:
   Planner(const Checkpoint& checkpoint, const Config& config,
-          const ScaleOptions& scales)
-      : checkpoint_(checkpoint), config_(config), scales_(scales) {}
+          const QuantizePlanOptions& options)
+      : checkpoint_(checkpoint), config_(config), options_(options) {}
 
-  absl::StatusOr<std::vector<QuantizeJob>> Plan(HeadFormat lm_head);
+  absl::StatusOr<std::vector<QuantizeJob>> Plan();
 
  private:
-  absl::Status Add(const std::string& name, const std::string& source_name,
-                   std::vector<int64_t> shape, Treatment treatment);
+  // One tensor of the output, and which of the input it comes from: another
+  // one for a head made of a tied embedding.
+  struct Item {
+    std::string name;  // with its ending
+    std::string source_name;
+    std::vector<int64_t> shape;
+    Treatment treatment = Treatment::kCopy;
+    LinearScheme scheme = {};
+    int64_t calibrated_layer = -1;
+  };
+  absl::Status Add(const Item& item);
   absl::Status AddVector(const std::string& name, int64_t size) {
-    return Add(name, name, {size}, Treatment::kCopy);
+    return Add({.name = name, .source_name = name, .shape = {size}});
   }
   absl::Status AddLayer(int64_t index);
   absl::Status AddHead(HeadFormat format);
   absl::Status CheckNothingLeft() const;
   std::string EmbeddingSource() const;
-  std::vector<TensorPlan> Outputs(const std::string& name, const Tensor& source,
-                                  Treatment treatment) const;
+  absl::Status AddLinear(const std::string& name, std::vector<int64_t> shape,
+                         int64_t layer_index);
 
   const Checkpoint& checkpoint_;
   const Config& config_;
-  const ScaleOptions& scales_;
+  const QuantizePlanOptions& options_;
   std::vector<QuantizeJob> jobs_;
   std::set<std::string> taken_;
 };
 
-// The tensors of numerics.md, section 8.
-std::vector<TensorPlan> Planner::Outputs(const std::string& name,
-                                         const Tensor& source,
-                                         Treatment treatment) const {
-  if (treatment == Treatment::kCopy) {
-    return {{name, source.dtype, source.shape}};
+// `tensor` is the name in the output, with its ending.
+std::vector<TensorPlan> Outputs(const QuantizeJob& job,
+                                const std::string& tensor) {
+  const Tensor& source = *job.source;
+  if (job.treatment == Treatment::kQuantize) {
+    return TensorsOfLinear(job.name, source.shape[0], source.shape[1],
+                           job.scheme);
   }
-  if (treatment == Treatment::kToBf16) {
-    return {{name, DType::kBf16, source.shape}};
-  }
-  const std::string base = name.substr(0, name.size() - 7);  // ".weight"
-  const int64_t n = source.shape[0], k = source.shape[1];
-  if (treatment == Treatment::kToE4m3) {
-    return {{name, DType::kE4m3, {n, k}},
-            {base + ".weight_row_scale", DType::kF32, {n}}};
-  }
-  const int64_t groups = kernels::NumGroups(k, scales_.group_size);
-  const TensorPlan packed = {
-      base + ".weight_packed", DType::kU8, {n, (k + 1) / 2}};
-  if (scales_.constraint == ScaleConstraint::kFree) {
-    return {packed, {base + ".weight_scale", DType::kF32, {n, groups}}};
-  }
-  return {packed,
-          {base + ".weight_row_scale", DType::kF32, {n}},
-          {base + ".weight_shift", DType::kU8, {n, groups}}};
+  const bool is_bf16 = job.treatment == Treatment::kToBf16;
+  return {{tensor, is_bf16 ? DType::kBf16 : source.dtype, source.shape}};
 }
 
-// `source_name` differs from `name` for a head made of a tied embedding.
-absl::Status Planner::Add(const std::string& name,
-                          const std::string& source_name,
-                          std::vector<int64_t> shape, Treatment treatment) {
-  ZQFP_ASSIGN_OR_RETURN(const Tensor* source, checkpoint_.Get(source_name));
+absl::Status Planner::Add(const Item& item) {
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* source,
+                        checkpoint_.Get(item.source_name));
   const bool is_float = source->dtype == DType::kF32 ||
                         source->dtype == DType::kBf16 ||
                         source->dtype == DType::kF16;
-  if (!is_float || source->shape != shape) {
+  if (!is_float || source->shape != item.shape) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: {}: want F32 or BF16 or F16 [{}], file has {}", source->file,
-        source_name, fmt::join(shape, ", "), Describe(*source)));
+        item.source_name, fmt::join(item.shape, ", "), Describe(*source)));
   }
-  // 16 bits stay what they are: f16 has mantissa bits that bf16 lacks.
-  if (treatment == Treatment::kToBf16 && source->dtype != DType::kF32) {
-    treatment = Treatment::kCopy;
-  }
-  QuantizeJob job = {.name = name.substr(0, name.rfind('.')),
+  QuantizeJob job = {.name = item.name.substr(0, item.name.rfind('.')),
                      .source = source,
-                     .treatment = treatment,
-                     .outputs = Outputs(name, *source, treatment)};
+                     .treatment = item.treatment,
+                     .scheme = item.scheme,
+                     .calibrated_layer = item.calibrated_layer};
+  // 16 bits stay what they are: f16 has mantissa bits that bf16 lacks.
+  if (job.treatment == Treatment::kToBf16 && source->dtype != DType::kF32) {
+    job.treatment = Treatment::kCopy;
+  }
+  job.outputs = Outputs(job, item.name);
   for (const TensorPlan& plan : job.outputs) {
     job.output_bytes += PlanBytes(plan);
   }
   jobs_.push_back(std::move(job));
-  taken_.insert(source_name);
+  taken_.insert(item.source_name);
   return absl::OkStatus();
+}
+
+// The tensors of a decoder linear: as the scheme says, unless it is kept.
+absl::Status Planner::AddLinear(const std::string& name,
+                                std::vector<int64_t> shape,
+                                int64_t layer_index) {
+  Item item = {.name = name + ".weight",
+               .source_name = name + ".weight",
+               .shape = std::move(shape)};
+  if (!options_.keep || !options_.keep(name)) {
+    item.treatment = Treatment::kQuantize;
+    item.scheme = options_.linears;
+    if (item.scheme.needs_calibration()) item.calibrated_layer = layer_index;
+  }
+  return Add(item);
 }
 
 // Norms and biases are copied, the linears quantized.
@@ -117,8 +126,7 @@ absl::Status Planner::AddLayer(int64_t index) {
   for (const LinearRule& rule : table.linears) {
     const std::string name = LayerTensorName(table, index, rule.name);
     const int64_t n = SizeOf(rule.n, config_);
-    ZQFP_RETURN_IF_ERROR(Add(name + ".weight", name + ".weight",
-                             {n, SizeOf(rule.k, config_)}, Treatment::kToE2m1));
+    ZQFP_RETURN_IF_ERROR(AddLinear(name, {n, SizeOf(rule.k, config_)}, index));
     if (rule.bias != nullptr && config_.*rule.bias) {
       ZQFP_RETURN_IF_ERROR(AddVector(name + ".bias", n));
     }
@@ -145,12 +153,18 @@ absl::Status Planner::AddHead(HeadFormat format) {
   if (config_.tie_embeddings && format == HeadFormat::kBf16) {
     return absl::OkStatus();
   }
-  const std::string source = config_.tie_embeddings ? EmbeddingSource() : name;
-  const Treatment treatment = format == HeadFormat::kBf16 ? Treatment::kToBf16
-                              : format == HeadFormat::kE4m3
-                                  ? Treatment::kToE4m3
-                                  : Treatment::kToE2m1;
-  return Add(name, source, {config_.vocab_size, config_.model_dim}, treatment);
+  Item item = {.name = name,
+               .source_name = config_.tie_embeddings ? EmbeddingSource() : name,
+               .shape = {config_.vocab_size, config_.model_dim},
+               .treatment = Treatment::kToBf16};
+  if (format != HeadFormat::kBf16) {
+    item.treatment = Treatment::kQuantize;
+    item.scheme.grid = {.format = format == HeadFormat::kE4m3
+                                      ? GridFormat::kE4m3
+                                      : GridFormat::kE2m1,
+                        .scales = options_.linears.grid.scales};
+  }
+  return Add(item);
 }
 
 // A tensor that nothing would read means that the config is not the model's.
@@ -170,18 +184,19 @@ absl::Status Planner::CheckNothingLeft() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<QuantizeJob>> Planner::Plan(HeadFormat lm_head) {
+absl::StatusOr<std::vector<QuantizeJob>> Planner::Plan() {
   const TensorTable& table = TensorsOf(config_.architecture);
   const std::string embedding = std::string(table.embedding) + ".weight";
-  ZQFP_RETURN_IF_ERROR(Add(embedding, EmbeddingSource(),
-                           {config_.vocab_size, config_.model_dim},
-                           Treatment::kToBf16));
+  ZQFP_RETURN_IF_ERROR(Add({.name = embedding,
+                            .source_name = EmbeddingSource(),
+                            .shape = {config_.vocab_size, config_.model_dim},
+                            .treatment = Treatment::kToBf16}));
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     ZQFP_RETURN_IF_ERROR(AddLayer(i));
   }
   ZQFP_RETURN_IF_ERROR(
       AddVector(std::string(table.final_norm) + ".weight", config_.model_dim));
-  ZQFP_RETURN_IF_ERROR(AddHead(lm_head));
+  ZQFP_RETURN_IF_ERROR(AddHead(options_.lm_head));
   ZQFP_RETURN_IF_ERROR(CheckNothingLeft());
   return std::move(jobs_);
 }
@@ -190,8 +205,8 @@ absl::StatusOr<std::vector<QuantizeJob>> Planner::Plan(HeadFormat lm_head) {
 
 absl::StatusOr<std::vector<QuantizeJob>> PlanQuantization(
     const Checkpoint& checkpoint, const Config& config,
-    const ScaleOptions& scales, HeadFormat lm_head) {
-  return Planner(checkpoint, config, scales).Plan(lm_head);
+    const QuantizePlanOptions& options) {
+  return Planner(checkpoint, config, options).Plan();
 }
 
 std::vector<std::vector<QuantizeJob>> SplitInShards(

@@ -6,12 +6,13 @@
 
 #include <stdint.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "models/config.h"
-#include "models/quantize/scale_search.h"
+#include "models/quantize/quantize_linear.h"
 #include "models/safetensors.h"
 #include "models/safetensors_writer.h"
 
@@ -19,9 +20,8 @@ namespace zqfp {
 
 enum class Treatment : uint8_t {
   kCopy,
-  kToBf16,  // from f32
-  kToE4m3,
-  kToE2m1,
+  kToBf16,    // from f32
+  kQuantize,  // as the job's scheme says
 };
 
 // One tensor of the input and the tensors it becomes, in the order in which
@@ -30,15 +30,23 @@ struct QuantizeJob {
   std::string name;  // without ".weight"
   const Tensor* source = nullptr;
   Treatment treatment = Treatment::kCopy;
+  LinearScheme scheme;  // kQuantize
+  // Index of its layer where a calibration quantizes it; else -1.
+  int64_t calibrated_layer = -1;
   std::vector<TensorPlan> outputs;
   int64_t output_bytes = 0;
 };
 
 // Jobs in the order of the model. Errors where a tensor is missing or has
 // another shape or dtype, or where the architecture has no use for one.
+struct QuantizePlanOptions {
+  LinearScheme linears;
+  HeadFormat lm_head = HeadFormat::kE4m3;
+  std::function<bool(const std::string& name)> keep;  // may be empty
+};
 absl::StatusOr<std::vector<QuantizeJob>> PlanQuantization(
     const Checkpoint& checkpoint, const Config& config,
-    const ScaleOptions& scales, HeadFormat lm_head);
+    const QuantizePlanOptions& options);
 
 // Splits the jobs, in order, in files of at most max_bytes (one job at least).
 std::vector<std::vector<QuantizeJob>> SplitInShards(

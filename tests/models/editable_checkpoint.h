@@ -56,12 +56,18 @@ struct EditableCheckpoint {
                                       ScaleConstraint constraint,
                                       HeadFormat head,
                                       int64_t group_size = 32) {
-    const ScratchDirectory scratch;
     QuantizeOptions options;
+    options.linears.grid.scales = {group_size, constraint,
+                                   ScaleRounding::kSearch};
+    options.lm_head = head;
+    return Quantized(variant, std::move(options));
+  }
+  // The same, as the options say.
+  static EditableCheckpoint Quantized(const std::string& variant,
+                                      QuantizeOptions options) {
+    const ScratchDirectory scratch;
     options.input = SourcePath("tests/golden/models/" + variant);
     options.output = scratch / "quantized";
-    options.scales = {group_size, constraint, ScaleRounding::kSearch};
-    options.lm_head = head;
     options.num_threads = 1;
     const auto report = QuantizeCheckpoint(options);
     return report.ok() ? Read(options.output) : EditableCheckpoint();

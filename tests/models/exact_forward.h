@@ -122,7 +122,37 @@ class ExactForward {
       linear.weight = Floats(name + ".weight");
       linear.quantized = false;
     }
+    if (checkpoint_.tensors.contains(name + ".lorc_u")) AddLorc(name, linear);
+    // Weight-only models read what is not quantized.
+    const auto& own = checkpoint_.config["quantization_config"];
+    linear.quantized &=
+        own.contains("activations") && !own["activations"].is_null();
     return linear;
+  }
+
+  // Section 4 and 8: U [n, r] V [r, k], e4m3 with one scale per row, or bf16.
+  Matrix LoadFactor(const std::string& name) const {
+    const EditableTensor& tensor = At(name);
+    if (tensor.dtype != "F8_E4M3") return Floats(name);
+    const std::vector<double> scale = Vector(name + "_scale");
+    const size_t dim = static_cast<size_t>(tensor.shape[1]);
+    Matrix result(scale.size(), std::vector<double>(dim));
+    for (size_t i = 0; i < scale.size() * dim; ++i) {
+      result[i / dim][i % dim] =
+          scale[i / dim] * E4m3(static_cast<uint8_t>(tensor.bytes[i]));
+    }
+    return result;
+  }
+  void AddLorc(const std::string& name, ExactLinear& linear) const {
+    const Matrix u = LoadFactor(name + ".lorc_u");
+    const Matrix v = LoadFactor(name + ".lorc_v");
+    for (size_t n = 0; n < u.size(); ++n) {
+      for (size_t r = 0; r < v.size(); ++r) {
+        for (size_t k = 0; k < v[r].size(); ++k) {
+          linear.weight[n][k] += u[n][r] * v[r][k];
+        }
+      }
+    }
   }
 
   // Section 2 and 8: low nibble first; S_row 2^-shift or a scale of its own.

@@ -34,6 +34,20 @@ struct Case {
   ScaleConstraint constraint;
   HeadFormat head;
   int64_t group_size;
+  int64_t lorc_rank = 0;
+  kernels::ValueFormat lorc_format = kernels::ValueFormat::kE4m3;
+  GridFormat weights = GridFormat::kE2m1;
+  ActivationFormat activations = ActivationFormat::kE4m3;
+
+  EditableCheckpoint Quantized() const {
+    QuantizeOptions options;
+    options.linears.grid = {weights,
+                            {group_size, constraint, ScaleRounding::kSearch}};
+    options.linears.lorc = {.rank = lorc_rank, .format = lorc_format};
+    options.linears.activations = activations;
+    options.lm_head = head;
+    return EditableCheckpoint::Quantized(variant, std::move(options));
+  }
 };
 
 // A prompt none of whose activations lies so near a rounding boundary that an
@@ -60,8 +74,7 @@ class QuantizedForward : public ::testing::TestWithParam<Case> {};
 
 TEST_P(QuantizedForward, LogitsAreTheDefinitionsOnEveryBackend) {
   const Case& c = GetParam();
-  const auto checkpoint = EditableCheckpoint::Quantized(c.variant, c.constraint,
-                                                        c.head, c.group_size);
+  const EditableCheckpoint checkpoint = c.Quantized();
   ASSERT_FALSE(checkpoint.tensors.empty());
   const double bound = RelativeBound(2, 40);
   const SafePrompt prompt = FindPrompt(checkpoint, bound);
@@ -103,7 +116,19 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"llama_mqa_bias", ScaleConstraint::kFree, HeadFormat::kE2m1, 64},
         Case{"llama_mqa_bias", ScaleConstraint::kM2, HeadFormat::kE2m1, 32},
         Case{"llama_f32", ScaleConstraint::kM1, HeadFormat::kE4m3, 128},
-        Case{"llama_wide_head", ScaleConstraint::kM2, HeadFormat::kBf16, 64}));
+        Case{"llama_wide_head", ScaleConstraint::kM2, HeadFormat::kBf16, 64},
+        // Low-rank branches, W8A8, and weights alone.
+        Case{"llama_mha", ScaleConstraint::kM2, HeadFormat::kE4m3, 32, 8},
+        Case{"llama_mqa_bias", ScaleConstraint::kFree, HeadFormat::kBf16, 64, 3,
+             ValueFormat::kBf16},
+        Case{"llama_mha", ScaleConstraint::kM2, HeadFormat::kE4m3, 32, 0,
+             ValueFormat::kE4m3, GridFormat::kE4m3},
+        Case{"llama_mha", ScaleConstraint::kM2, HeadFormat::kE4m3, 32, 8,
+             ValueFormat::kE4m3, GridFormat::kE4m3},
+        Case{"llama_f32", ScaleConstraint::kFree, HeadFormat::kE2m1, 32, 8,
+             ValueFormat::kE4m3, GridFormat::kE2m1, ActivationFormat::kNone},
+        Case{"llama_mha", ScaleConstraint::kM1, HeadFormat::kE4m3, 32, 0,
+             ValueFormat::kE4m3, GridFormat::kE4m3, ActivationFormat::kNone}));
 
 }  // namespace
 }  // namespace zqfp

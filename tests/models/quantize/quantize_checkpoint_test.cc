@@ -142,7 +142,8 @@ class QuantizeCheckpointTest : public ::testing::Test {
     QuantizeOptions options;
     options.input = input();
     options.output = output();
-    options.scales = {32, ScaleConstraint::kM2, ScaleRounding::kSearch};
+    options.linears.grid.scales = {32, ScaleConstraint::kM2,
+                                   ScaleRounding::kSearch};
     options.num_threads = 2;
     return options;
   }
@@ -178,7 +179,7 @@ TEST_F(QuantizeCheckpointTest, WritesWhatTheModelBinds) {
     for (const HeadFormat head :
          {HeadFormat::kBf16, HeadFormat::kE4m3, HeadFormat::kE2m1}) {
       QuantizeOptions options = Options();
-      options.scales.constraint = constraint;
+      options.linears.grid.scales.constraint = constraint;
       options.lm_head = head;
       options.if_exists = IfExists::kReplace;
       const absl::StatusOr<QuantizeReport> report = QuantizeCheckpoint(options);
@@ -263,7 +264,7 @@ TEST_F(QuantizeCheckpointTest, ReadsAllThreeFloatFormats) {
                                              : kernels::Bf16ToFloat(code));
     }
     E2m1Rows rows;
-    QuantizeToE2m1(weights, 16, options.scales, pool_, &rows);
+    QuantizeToE2m1(weights, 16, options.linears.grid.scales, pool_, &rows);
     const Tensor* packed =
         after->Find("model.layers.0.mlp.up_proj.weight_packed");
     ASSERT_NE(packed, nullptr);
@@ -340,8 +341,21 @@ TEST_F(QuantizeCheckpointTest, TensorsMustFitTheConfig) {
 
 TEST_F(QuantizeCheckpointTest, RefusesWhatItCannotDo) {
   QuantizeOptions options = Options();
-  options.scales.group_size = 48;
+  options.linears.grid.scales.group_size = 48;
   ExpectRefusal(options, "group size: want 32, 64, 128 or 256, found 48");
+  options = Options();
+  options.linears.lorc.rank = 65;
+  ExpectRefusal(options, "want a rank of 0 .. 64, found 65");
+  options = Options();
+  options.linears.damping = 0;
+  ExpectRefusal(options, "damping: want more than 0");
+  options = Options();
+  options.linears.activations = ActivationFormat::kInt8;
+  ExpectRefusal(options, "want none or e4m3 with e2m1 weights, found int8");
+  options = Options();
+  options.linears.grid.format = GridFormat::kE4m3;
+  options.lm_head = HeadFormat::kE2m1;
+  ExpectRefusal(options, "lm_head: want bf16 or e4m3");
   options = Options();
   options.input = scratch_ / "nothing";
   ExpectRefusal(options, "nothing/config.json: cannot open");
@@ -392,22 +406,171 @@ TEST_F(QuantizeCheckpointTest, ReplacesOnlyWhenAsked) {
 
 TEST_F(QuantizeCheckpointTest, ProgressReachesTheEndAndCanCancel) {
   QuantizeOptions options = Options();
-  int64_t last = 0;
-  int64_t total = 0;
+  double last = 0;
   options.progress = [&](const QuantizeProgress& progress) {
-    EXPECT_GE(progress.done_bytes, last);
-    last = progress.done_bytes;
-    total = progress.total_bytes;
+    EXPECT_GE(progress.share, last);
+    last = progress.share;
     return absl::OkStatus();
   };
   ASSERT_TRUE(QuantizeCheckpoint(options).ok());
-  EXPECT_EQ(last, total);
+  EXPECT_EQ(last, 1);
   fs::remove_all(output());
   options.progress = [&](const QuantizeProgress& progress) {
-    return progress.done_bytes > total / 2 ? absl::CancelledError("stop")
-                                           : absl::OkStatus();
+    return progress.share > 0.5 ? absl::CancelledError("stop")
+                                : absl::OkStatus();
   };
   ExpectRefusal(options, "stop");
+}
+
+// Options of a job with a calibration.
+QuantizeOptions Calibrated(QuantizeOptions options) {
+  options.linears.method = QuantizeMethod::kGptq;
+  options.linears.lorc = {.rank = 2, .weighting = LorcWeighting::kWeighted};
+  options.calibration_source = {"stories.txt", "0123456789abcdef"};
+  std::mt19937 random(3);
+  for (int i = 0; i < 6; ++i) {
+    options.calibration.emplace_back();
+    for (int j = 0; j < 20; ++j) {
+      options.calibration.back().push_back(static_cast<int32_t>(random() % 24));
+    }
+  }
+  return options;
+}
+
+TEST_F(QuantizeCheckpointTest, CalibratedModelBindsAndSaysHowItWasMade) {
+  for (const StageOrder stages :
+       {StageOrder::kTrueSequential, StageOrder::kWholeLayer}) {
+    QuantizeOptions options = Calibrated(Options());
+    options.stages = stages;
+    options.if_exists = IfExists::kReplace;
+    std::vector<int64_t> layers;
+    options.on_layer = [&](const LayerReport& layer) {
+      layers.push_back(layer.layer_index);
+      EXPECT_EQ(layer.num_layers, 2);
+      EXPECT_GT(layer.seconds, 0);
+      EXPECT_EQ(layer.tensors.size(), 7u);
+    };
+    const auto report = QuantizeCheckpoint(options);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_THAT(layers, ElementsAre(0, 1));
+    for (const TensorReport& tensor : report->tensors) {
+      if (tensor.name == "lm_head") continue;
+      EXPECT_GE(tensor.output_error, 0);
+      EXPECT_LT(tensor.output_error, tensor.rounding.relative_error());
+    }
+    const auto weights = Bind();
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    EXPECT_EQ(weights->layers[1].down.view.lorc.rank, 2);
+    EXPECT_FALSE(fs::exists(output() + ".layers"));
+    const auto config =
+        nlohmann::json::parse(ReadFile(output() + "/config.json"));
+    const nlohmann::json& own = config["quantization_config"];
+    EXPECT_EQ(own["calibration"]["method"], "gptq");
+    EXPECT_EQ(own["calibration"]["text"], "stories.txt");
+    EXPECT_EQ(own["calibration"]["tokens"], 120);
+    EXPECT_EQ(own["calibration"]["true_sequential"],
+              stages == StageOrder::kTrueSequential);
+    EXPECT_EQ(own["lorc"]["weighting"], "weighted");
+  }
+}
+
+TEST_F(QuantizeCheckpointTest, AnInterruptedJobGoesOnToTheSameBytes) {
+  const QuantizeOptions options = Calibrated(Options());
+  ASSERT_TRUE(QuantizeCheckpoint(options).ok());
+  const std::string wanted = ReadFile(output() + "/model.safetensors");
+  const std::string config = ReadFile(output() + "/config.json");
+  fs::remove_all(output());
+
+  QuantizeOptions stopped = options;
+  stopped.progress = [](const QuantizeProgress& progress) {
+    return progress.note == "layer 2 of 2" ? absl::CancelledError("stop")
+                                           : absl::OkStatus();
+  };
+  EXPECT_EQ(QuantizeCheckpoint(stopped).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_FALSE(fs::exists(output()));
+  EXPECT_TRUE(fs::exists(output() + ".layers"));
+
+  // Nothing is lost or used by accident.
+  const absl::Status refused = QuantizeCheckpoint(options).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("--resume"));
+  QuantizeOptions other = options;
+  other.if_interrupted = IfInterrupted::kResume;
+  other.calibration.front().front() ^= 1;
+  EXPECT_THAT(std::string(QuantizeCheckpoint(other).status().message()),
+              HasSubstr("found those of another"));
+
+  QuantizeOptions resumed = options;
+  resumed.if_interrupted = IfInterrupted::kResume;
+  std::vector<double> seconds;
+  resumed.on_layer = [&](const LayerReport& layer) {
+    seconds.push_back(layer.seconds);
+  };
+  const auto report = QuantizeCheckpoint(resumed);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(seconds, ElementsAre(0, ::testing::Gt(0)));
+  EXPECT_EQ(ReadFile(output() + "/model.safetensors"), wanted);
+  EXPECT_EQ(ReadFile(output() + "/config.json"), config);
+  EXPECT_FALSE(fs::exists(output() + ".layers"));
+}
+
+TEST_F(QuantizeCheckpointTest, CalibrationThatCannotBe) {
+  QuantizeOptions options = Calibrated(Options());
+  options.calibration.clear();
+  EXPECT_THAT(std::string(QuantizeCheckpoint(options).status().message()),
+              HasSubstr("want at least one sequence"));
+  options = Calibrated(Options());
+  options.if_interrupted = IfInterrupted::kStartOver;
+  options.calibration.front() = {1, 99};
+  EXPECT_THAT(std::string(QuantizeCheckpoint(options).status().message()),
+              HasSubstr("token ids below: want 24, found 99"));
+}
+
+TEST_F(QuantizeCheckpointTest, KeepsWhatItIsToldTo) {
+  for (QuantizeOptions options : {Options(), Calibrated(Options())}) {
+    options.if_exists = IfExists::kReplace;
+    options.keep = [](const std::string& name) {
+      return name.ends_with("down_proj") || name.starts_with("model.layers.0");
+    };
+    ASSERT_TRUE(QuantizeCheckpoint(options).ok());
+    const auto weights = Bind();
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    EXPECT_FALSE(weights->layers[0].q.quantized());
+    EXPECT_FALSE(weights->layers[1].down.quantized());
+    EXPECT_TRUE(weights->layers[1].up.quantized());
+  }
+}
+
+// INT4 and INT8 come out as the f32 numbers that they are.
+TEST_F(QuantizeCheckpointTest, SimulatesIntegers) {
+  for (const auto& [format, levels] :
+       {std::pair(GridFormat::kInt4, 16), std::pair(GridFormat::kInt8, 256)}) {
+    QuantizeOptions options = Options();
+    options.linears.grid.format = format;
+    options.linears.activations = ActivationFormat::kInt8;
+    EXPECT_THAT(std::string(QuantizeCheckpoint(options).status().message()),
+                HasSubstr("want bf16 in a simulation"));
+    options.lm_head = HeadFormat::kBf16;
+    options.if_exists = IfExists::kReplace;
+    ASSERT_TRUE(QuantizeCheckpoint(options).ok());
+    EXPECT_TRUE(Bind().ok()) << Bind().status();
+    EXPECT_FALSE(LoadConfig(output())->quantization.has_value());
+    const auto file = Checkpoint::Open(output());
+    const Tensor* up = file->Find("model.layers.0.mlp.up_proj.weight");
+    ASSERT_EQ(Describe(*up), "F32 [36, 16]");
+    const float* row = reinterpret_cast<const float*>(up->data);
+    std::vector<float> values(row, row + 16);
+    std::sort(values.begin(), values.end());
+    // Evenly spaced: differences are multiples of the step.
+    const float step =
+        (std::max(values.back(), 0.0f) - std::min(values.front(), 0.0f)) /
+        static_cast<float>(levels - 1);
+    for (size_t i = 1; i < values.size(); ++i) {
+      const float steps = (values[i] - values[i - 1]) / step;
+      EXPECT_NEAR(steps, std::round(steps), 1e-3);
+    }
+  }
 }
 
 TEST_F(QuantizeCheckpointTest, AFullDiskLeavesNothing) {

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/quantize/layer_store.h"
+
+#include <fmt/format.h>
+#include <string.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+#include "kernels/core/status_macros.h"
+#include "models/mapped_file.h"
+#include "models/safetensors_writer.h"
+
+namespace zqfp {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxJobBytes = 1 << 20;
+constexpr char kJobFile[] = "job.json";
+
+// A report as numbers, in this order.
+using ReportNumbers = std::array<double, 7>;
+
+ReportNumbers ToNumbers(const QuantizedLinear& linear) {
+  const RoundingReport& report = linear.rounding;
+  return {report.squared_error,
+          report.squared_sum,
+          static_cast<double>(report.num_weights),
+          static_cast<double>(report.max_shift),
+          static_cast<double>(report.clamped_groups),
+          static_cast<double>(report.clamped_rows),
+          linear.output_error};
+}
+
+void FromNumbers(const ReportNumbers& numbers, QuantizedLinear* linear) {
+  linear->rounding = {.squared_error = numbers[0],
+                      .squared_sum = numbers[1],
+                      .num_weights = static_cast<int64_t>(numbers[2]),
+                      .max_shift = static_cast<int>(numbers[3]),
+                      .clamped_groups = static_cast<int64_t>(numbers[4]),
+                      .clamped_rows = static_cast<int64_t>(numbers[5])};
+  linear->output_error = numbers[6];
+}
+
+absl::Status FileError(const std::string& path, const char* action,
+                       const std::error_code& error) {
+  return absl::UnavailableError(
+      fmt::format("{}: cannot {}: {}", path, action, error.message()));
+}
+
+absl::Status StartOver(const fs::path& path, const std::string& job) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (!error) fs::create_directories(path, error);
+  if (error) return FileError(path.string(), "create", error);
+  std::ofstream file(path / kJobFile, std::ios::binary);
+  file << job;
+  file.close();
+  if (file) return absl::OkStatus();
+  return absl::UnavailableError(
+      fmt::format("{}: cannot write", (path / kJobFile).string()));
+}
+
+}  // namespace
+
+absl::StatusOr<LayerStore> LayerStore::Open(const std::string& output,
+                                            const std::string& job,
+                                            IfInterrupted if_interrupted) {
+  fs::path target = fs::absolute(output).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  const fs::path path = target.string() + ".layers";
+  std::error_code error;
+  const bool exists = fs::exists(path, error);
+  if (!exists || if_interrupted == IfInterrupted::kStartOver) {
+    ZQFP_RETURN_IF_ERROR(StartOver(path, job));
+    return LayerStore(path.string());
+  }
+  if (if_interrupted == IfInterrupted::kRefuse) {
+    return absl::AlreadyExistsError(fmt::format(
+        "{}: these layers are of a job that was interrupted; --resume goes on "
+        "with it, --overwrite begins anew",
+        path.string()));
+  }
+  const absl::StatusOr<std::string> found =
+      ReadSmallFile((path / kJobFile).string(), kMaxJobBytes);
+  if (!found.ok() || *found != job) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: want the layers of the same job (input, calibration, options), "
+        "found those of another; --overwrite begins anew",
+        path.string()));
+  }
+  return LayerStore(path.string());
+}
+
+std::string LayerStore::FileOf(int64_t layer_index) const {
+  return fmt::format("{}/layer-{:05}.safetensors", path_, layer_index);
+}
+
+absl::Status LayerStore::Write(
+    int64_t layer_index, const std::vector<QuantizedLinear>& linears) const {
+  std::vector<TensorPlan> plan;
+  for (const QuantizedLinear& linear : linears) {
+    for (const QuantizedLinear::Piece& piece : linear.pieces) {
+      plan.push_back(piece.plan);
+    }
+    plan.push_back({linear.name + ".report",
+                    DType::kF64,
+                    {static_cast<int64_t>(ReportNumbers().size())}});
+  }
+  if (plan.empty()) return absl::OkStatus();  // every linear is kept
+  ZQFP_ASSIGN_OR_RETURN(
+      SafetensorsWriter writer,
+      SafetensorsWriter::Create(FileOf(layer_index), std::move(plan)));
+  for (const QuantizedLinear& linear : linears) {
+    for (const QuantizedLinear::Piece& piece : linear.pieces) {
+      ZQFP_RETURN_IF_ERROR(writer.Append(piece.bytes));
+    }
+    const ReportNumbers numbers = ToNumbers(linear);
+    ZQFP_RETURN_IF_ERROR(writer.Append(
+        {reinterpret_cast<const uint8_t*>(numbers.data()), sizeof(numbers)}));
+  }
+  return writer.Finish();
+}
+
+absl::StatusOr<std::vector<QuantizedLinear>> LayerStore::Read(
+    int64_t layer_index, const std::vector<Shape>& shapes,
+    const LinearScheme& scheme) const {
+  std::vector<QuantizedLinear> linears;
+  std::error_code error;
+  if (!fs::exists(FileOf(layer_index), error)) return linears;
+  ZQFP_ASSIGN_OR_RETURN(const Checkpoint file,
+                        Checkpoint::OpenFile(FileOf(layer_index)));
+  for (const Shape& shape : shapes) {
+    ZQFP_ASSIGN_OR_RETURN(
+        QuantizedLinear linear,
+        ReadLinear(file, shape.name, shape.n, shape.k, scheme));
+    ZQFP_ASSIGN_OR_RETURN(const Tensor* report,
+                          file.Get(shape.name + ".report"));
+    ReportNumbers numbers;
+    if (report->num_bytes != sizeof(numbers)) {
+      return absl::DataLossError(
+          fmt::format("{}: {}: want {} bytes, found {}", report->file,
+                      report->name, sizeof(numbers), report->num_bytes));
+    }
+    memcpy(numbers.data(), report->data, sizeof(numbers));
+    FromNumbers(numbers, &linear);
+    linears.push_back(std::move(linear));
+  }
+  return linears;
+}
+
+int64_t LayerStore::num_layers() const {
+  int64_t count = 0;
+  std::error_code error;
+  while (fs::exists(FileOf(count), error)) ++count;
+  return count;
+}
+
+void LayerStore::Remove() const {
+  std::error_code error;
+  fs::remove_all(path_, error);
+}
+
+}  // namespace zqfp

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_MODELS_QUANTIZE_QUANTIZED_CONFIG_H_
+#define ZQFP_MODELS_QUANTIZE_QUANTIZED_CONFIG_H_
+
+// The config.json of a quantized model, and what a job is.
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/quantize/quantize_checkpoint.h"
+
+namespace zqfp {
+
+// The input's config.json, in its order, with quantization_config (numerics.md,
+// section 8) added: `kept` are the linears left as they were. A simulation is
+// no quantized model to a loader; it gets "zqfp_simulation" instead.
+absl::StatusOr<std::string> MakeConfigText(
+    const QuantizeOptions& options, const std::vector<std::string>& kept);
+
+// Everything that the quantized layers depend on: the input's bytes, the
+// scheme, the calibration and the number of threads. Reads the whole input.
+absl::StatusOr<std::string> DescribeJob(const QuantizeOptions& options,
+                                        const std::vector<std::string>& kept);
+
+}  // namespace zqfp
+
+#endif  // ZQFP_MODELS_QUANTIZE_QUANTIZED_CONFIG_H_
