@@ -205,7 +205,9 @@ TEST(QuantizeCommandTest, GptqReachesTheReferenceLoss) {
   ASSERT_EQ(loss.exit_code, 0) << loss.err;
   const auto json = nlohmann::json::parse(loss.out);
   EXPECT_EQ(json["num_tokens"], 6144);
-  EXPECT_LE(json["loss"].get<double>(), 0.7985);
+  // .7952 with AVX-512, .7971 with AVX2 (November 2026): another order of
+  // summing rounds other weights. Their distance is the margin here.
+  EXPECT_LE(json["loss"].get<double>(), 0.7990);
 }
 
 }  // namespace
