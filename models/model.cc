@@ -269,6 +269,8 @@ int64_t Model::buffer_bytes() const {
   return state_->activations->num_bytes() + state_->workspace_bytes;
 }
 
+kernels::Parallel Model::parallel() const { return state_->pool->parallel(); }
+
 bool Model::full_precision() const {
   return state_->weights.lm_head.view.format == kernels::WeightFormat::kF32;
 }

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/core/ops.h"
 #include "models/config.h"
 #include "models/kv_cache.h"
 
@@ -75,6 +76,7 @@ class Model {
   // Bytes of weights that one generated token streams.
   int64_t weight_bytes() const;
   int64_t buffer_bytes() const;  // activations and workspace
+  kernels::Parallel parallel() const;  // its threads, idle between steps
   // Whether the weights are stored in full precision f32 (KV default: f32).
   bool full_precision() const;
   std::vector<LinearInfo> Explain() const;
