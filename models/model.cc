@@ -300,7 +300,7 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
 Weights& Model::mutable_weights() { return state_->weights; }
 kernels::ThreadPool& Model::pool() { return *state_->pool; }
 const kernels::Backend& Model::backend() const { return state_->backend; }
-kernels::Exec Model::exec() {
+kernels::Exec Model::exec() const {
   return {state_->pool->parallel(), state_->workspace.get()};
 }
 

@@ -91,7 +91,7 @@ class Model {
   // Its threads and workspace, between two steps.
   kernels::ThreadPool& pool();
   const kernels::Backend& backend() const;
-  kernels::Exec exec();
+  kernels::Exec exec() const;
 
   const Config& config() const;
   const ModelOptions& options() const;  // as resolved: threads, backend
