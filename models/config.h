@@ -12,30 +12,67 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/core/ops.h"
 #include "kernels/core/views.h"
 
 namespace zqfp {
 
 // Named by the file ("architectures" / "model_type"), never inferred from
 // which weights exist. models/architectures.h has what each one implies.
-enum class Architecture : uint8_t { kLlama, kMistral, kQwen2, kQwen3 };
+enum class Architecture : uint8_t {
+  kLlama,
+  kMistral,
+  kQwen2,
+  kQwen3,
+  kOpt,
+  kGemma2,
+  kGemma3,
+  kPhi3,
+  kGpt2
+};
+
+// kRmsPlusOne stores the weight minus one (Gemma); kLayer has a bias.
+enum class NormKind : uint8_t { kRms, kRmsPlusOne, kLayer };
+
+// kLearned: a table, whose row position + position_offset is added to a
+// token's embedding.
+enum class PositionKind : uint8_t { kRotary, kLearned };
+
+// What a layer sees: every earlier token, or the last sliding_window.
+enum class LayerSpan : uint8_t { kFull, kWindow };
 
 // How rotary frequencies are stretched beyond the trained context.
-enum class RopeScaling : uint8_t { kNone, kLinear, kDynamic, kYarn, kLlama3 };
+enum class RopeScaling : uint8_t {
+  kNone,
+  kLinear,
+  kDynamic,
+  kYarn,
+  kLlama3,
+  kLongrope
+};
 
 struct RopeConfig {
   double theta = 10000.0;
+  int64_t rotary_dim = 0;  // of a head's first elements; 0: the whole head
   RopeScaling scaling = RopeScaling::kNone;
   double factor = 1.0;
-  int64_t original_max_positions = 0;  // dynamic, yarn, llama3
+  int64_t original_max_positions = 0;  // all but linear
   double low_freq_factor = 1.0;        // llama3
   double high_freq_factor = 4.0;       // llama3
   double beta_fast = 32.0;             // yarn
   double beta_slow = 1.0;              // yarn
-  double attention_factor = 0.0;       // yarn; 0: derive from factor
+  double attention_factor = 0.0;       // yarn, longrope; 0: from factor
   double mscale = 0.0;                 // yarn, 0: absent
   double mscale_all_dim = 0.0;         // yarn, 0: absent
   bool truncate = true;                // yarn: whole pairs at the ramp ends
+  // longrope: each pair's divisor up to and beyond original_max_positions.
+  std::vector<double> short_factor, long_factor;  // [rotary_dim / 2]
+
+  // Whether the angles depend on the length of the sequence.
+  bool depends_on_length() const {
+    return scaling == RopeScaling::kDynamic ||
+           scaling == RopeScaling::kLongrope;
+  }
 };
 
 // Constraint on the group scales of e2m1 weights (numerics.md, section 2).
@@ -83,22 +120,41 @@ struct Config {
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
   int64_t sliding_window = 0;  // 0: none
-  // Layers below this index use full attention even with a window (Qwen2).
-  int64_t first_window_layer = 0;
+  // Where layers differ: what each sees. Empty: all have the window.
+  std::vector<LayerSpan> layer_spans;  // [num_layers] or empty
+  NormKind norm = NormKind::kRms;
   double norm_epsilon = 0;
+  PositionKind positions = PositionKind::kRotary;
+  int64_t position_offset = 0;  // kLearned
+  kernels::Activation activation = kernels::Activation::kSilu;
+  bool gated_ffn = true;  // down(f(gate(x)) * up(x)), else down(f(up(x)))
+  bool scale_embedding = false;  // by sqrt(model_dim), in the table's format
+  double query_scalar = 0;       // scores / sqrt(this); 0: head_dim
+  double attention_softcap = 0;  // 0: none
+  double logit_softcap = 0;      // 0: none
   bool tie_embeddings = false;
   bool qkv_bias = false;
   bool attention_output_bias = false;
   bool ffn_bias = false;
   bool qk_norm = false;
-  RopeConfig rope;
+  RopeConfig rope;                       // kRotary
+  std::optional<RopeConfig> local_rope;  // of layers with a window (Gemma 3)
   std::optional<QuantizationConfig> quantization;  // absent: full precision
+  // Every linear has a tensor [n, k] of its own, as zqfp-quantize writes them,
+  // also where the family's checkpoints hold several in one, or transposed.
+  bool separate_linears = false;
   std::vector<int32_t> eos_ids;  // config.json and generation_config.json
   int32_t bos_id = -1;           // -1: none
+
+  bool IsWindowed(int64_t layer_index) const;
+  int64_t rotary_dim() const {
+    return rope.rotary_dim > 0 ? rope.rotary_dim : head_dim;
+  }
 };
 
 std::string_view ToString(Architecture architecture);
 std::string_view ToString(RopeScaling scaling);
+std::string_view ToString(PositionKind positions);
 std::string_view ToString(ScaleConstraint constraint);
 std::string_view ToString(HeadFormat format);
 std::string_view ToString(LinearFormat format);

@@ -13,6 +13,7 @@
 #include "kernels/core/status_macros.h"
 #include "models/architectures.h"
 #include "models/finite_scan.h"
+#include "models/tensor_part.h"
 
 namespace zqfp {
 namespace {
@@ -36,6 +37,8 @@ class Binder {
                                      std::vector<DType> dtypes, Shape shape);
   absl::Status BindVector(const std::string& name, int64_t size,
                           std::vector<float>* values);
+  absl::Status BindNorm(const std::string& name, int64_t size,
+                        NormWeight* norm);
   absl::StatusOr<const float*> BindScales(const std::string& name, Shape shape);
   absl::Status BindFloat(const std::string& name, LinearWeight* linear);
   absl::Status BindE4m3(LinearWeight* linear);
@@ -45,9 +48,12 @@ class Binder {
   absl::Status BindLinear(const std::string& name, int64_t n, int64_t k,
                           bool has_bias, WeightFormat format,
                           LinearWeight* linear);
+  absl::Status BindPart(int64_t index, const LinearRule& rule,
+                        LinearWeight* linear);
   absl::Status BindLayer(int64_t index, LayerWeights* layer);
   std::string EmbeddingName() const;
-  absl::Status BindEmbedding(Weights* weights);
+  absl::Status BindTable(const std::string& name, int64_t num_rows,
+                         ValueFormat* format, const void** table);
   absl::Status BindHead(Weights* weights);
   absl::Status CheckNothingLeft() const;
   WeightFormat DecoderFormat(const std::string& linear) const;
@@ -62,6 +68,12 @@ ValueFormat FormatOf(DType dtype) {
   if (dtype == DType::kBf16) return ValueFormat::kBf16;
   if (dtype == DType::kF16) return ValueFormat::kF16;
   return ValueFormat::kF32;
+}
+
+WeightFormat FloatFormat(DType dtype) {
+  if (dtype == DType::kBf16) return WeightFormat::kBf16;
+  if (dtype == DType::kF16) return WeightFormat::kF16;
+  return WeightFormat::kF32;
 }
 
 float ReadFloat(const Tensor& tensor, int64_t index) {
@@ -79,7 +91,9 @@ float ReadFloat(const Tensor& tensor, int64_t index) {
 absl::StatusOr<const Tensor*> Binder::Take(const std::string& name,
                                            std::vector<DType> dtypes,
                                            Shape shape) {
-  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor, checkpoint_.Get(name));
+  const std::string stored =
+      StoredName(TensorsOf(config_.architecture), checkpoint_, name);
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor, checkpoint_.Get(stored));
   bool fits = false;
   std::vector<std::string> names;
   for (const DType dtype : dtypes) {
@@ -88,10 +102,10 @@ absl::StatusOr<const Tensor*> Binder::Take(const std::string& name,
   }
   if (!fits || tensor->shape != shape) {
     return absl::InvalidArgumentError(fmt::format(
-        "{}: {}: want {} [{}], file has {}", tensor->file, name,
+        "{}: {}: want {} [{}], file has {}", tensor->file, stored,
         fmt::join(names, " or "), fmt::join(shape, ", "), Describe(*tensor)));
   }
-  taken_.insert(name);
+  taken_.insert(stored);
   return tensor;
 }
 
@@ -106,6 +120,16 @@ absl::Status Binder::BindVector(const std::string& name, int64_t size,
     (*values)[static_cast<size_t>(i)] = ReadFloat(*tensor, i);
   }
   return absl::OkStatus();
+}
+
+absl::Status Binder::BindNorm(const std::string& name, int64_t size,
+                              NormWeight* norm) {
+  ZQFP_RETURN_IF_ERROR(BindVector(name + ".weight", size, &norm->weight));
+  if (config_.norm == NormKind::kRmsPlusOne) {
+    for (float& weight : norm->weight) weight += 1.0f;
+  }
+  if (config_.norm != NormKind::kLayer) return absl::OkStatus();
+  return BindVector(name + ".bias", size, &norm->bias);
 }
 
 // F32 scales, each finite and above zero.
@@ -130,9 +154,7 @@ absl::Status Binder::BindFloat(const std::string& name, LinearWeight* linear) {
       Take(name, {DType::kF32, DType::kBf16, DType::kF16}, {view.n, view.k}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
   view.data = tensor->data;
-  view.format = tensor->dtype == DType::kF32    ? WeightFormat::kF32
-                : tensor->dtype == DType::kBf16 ? WeightFormat::kBf16
-                                                : WeightFormat::kF16;
+  view.format = FloatFormat(tensor->dtype);
   return absl::OkStatus();
 }
 
@@ -244,6 +266,36 @@ absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
   return BindVector(name + ".bias", n, &linear->bias);
 }
 
+// A linear whose checkpoint tensor holds more than it, or in another order.
+absl::Status Binder::BindPart(int64_t index, const LinearRule& rule,
+                              LinearWeight* linear) {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  const StoredSlice slice = SliceOf(table, rule, config_);
+  const std::string stored = LayerTensorName(table, index, slice.name.c_str());
+  const int64_t n = SizeOf(rule.n, config_), k = SizeOf(rule.k, config_);
+  const bool is_transposed = rule.order == TensorOrder::kInputMajor;
+  const Shape shape =
+      is_transposed ? Shape{k, slice.num_outputs} : Shape{slice.num_outputs, k};
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* whole,
+                        Take(stored + ".weight",
+                             {DType::kF32, DType::kBf16, DType::kF16}, shape));
+  if (slice.first == 0) ZQFP_RETURN_IF_ERROR(CheckFinite(*whole, pool_));
+  const TensorPart part = {whole, slice.first, n, rule.order};
+  linear->name = LayerTensorName(table, index, rule.name);
+  linear->view = {.format = FloatFormat(whole->dtype), .n = n, .k = k};
+  linear->view.data = part.ToTensor().data;
+  if (is_transposed) {
+    linear->transposed = part.Transpose();
+    linear->view.data = linear->transposed.data();
+  }
+  if (rule.bias == nullptr || !(config_.*rule.bias)) return absl::OkStatus();
+  std::vector<float> bias;
+  ZQFP_RETURN_IF_ERROR(BindVector(stored + ".bias", slice.num_outputs, &bias));
+  linear->bias.assign(bias.begin() + slice.first,
+                      bias.begin() + slice.first + n);
+  return absl::OkStatus();
+}
+
 // kE2m1Shift stands for both e2m1 kinds, kF32 for all unquantized ones.
 WeightFormat Binder::DecoderFormat(const std::string& linear) const {
   if (!config_.quantization || config_.quantization->Keeps(linear)) {
@@ -258,13 +310,17 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
   const TensorTable& table = TensorsOf(config_.architecture);
   for (const NormRule& rule : table.norms) {
     if (rule.present != nullptr && !(config_.*rule.present)) continue;
-    ZQFP_RETURN_IF_ERROR(
-        BindVector(LayerTensorName(table, index, rule.name) + ".weight",
-                   SizeOf(rule.dim, config_), &(layer->*rule.field)));
+    ZQFP_RETURN_IF_ERROR(BindNorm(LayerTensorName(table, index, rule.name),
+                                  SizeOf(rule.dim, config_),
+                                  &(layer->*rule.field)));
   }
   for (const LinearRule& rule : table.linears) {
     const std::string name = LayerTensorName(table, index, rule.name);
     LinearWeight& linear = layer->*rule.field;
+    if (rule.stored != nullptr && !config_.separate_linears) {
+      ZQFP_RETURN_IF_ERROR(BindPart(index, rule, &linear));
+      continue;
+    }
     ZQFP_RETURN_IF_ERROR(BindLinear(name, SizeOf(rule.n, config_),
                                     SizeOf(rule.k, config_),
                                     rule.bias != nullptr && config_.*rule.bias,
@@ -279,7 +335,8 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
 // Of two tied tensors some exporters keep the head instead of the embedding.
 std::string Binder::EmbeddingName() const {
   const TensorTable& table = TensorsOf(config_.architecture);
-  const std::string embedding = std::string(table.embedding) + ".weight";
+  const std::string embedding =
+      StoredName(table, checkpoint_, std::string(table.embedding) + ".weight");
   const std::string head = std::string(table.lm_head) + ".weight";
   const bool is_head = config_.tie_embeddings && !config_.quantization &&
                        checkpoint_.Find(embedding) == nullptr &&
@@ -287,14 +344,15 @@ std::string Binder::EmbeddingName() const {
   return is_head ? head : embedding;
 }
 
-absl::Status Binder::BindEmbedding(Weights* weights) {
-  const std::string name = EmbeddingName();
+// A table of which single rows are read: [num_rows, model_dim].
+absl::Status Binder::BindTable(const std::string& name, int64_t num_rows,
+                               ValueFormat* format, const void** table) {
   ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor,
                         Take(name, {DType::kF32, DType::kBf16, DType::kF16},
-                             {config_.vocab_size, config_.model_dim}));
+                             {num_rows, config_.model_dim}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
-  weights->embedding = tensor->data;
-  weights->embedding_format = FormatOf(tensor->dtype);
+  *table = tensor->data;
+  *format = FormatOf(tensor->dtype);
   return absl::OkStatus();
 }
 
@@ -340,15 +398,23 @@ absl::Status Binder::CheckNothingLeft() const {
 }
 
 absl::Status Binder::Bind(Weights* weights) {
-  ZQFP_RETURN_IF_ERROR(BindEmbedding(weights));
+  const TensorTable& table = TensorsOf(config_.architecture);
+  ZQFP_RETURN_IF_ERROR(BindTable(EmbeddingName(), config_.vocab_size,
+                                 &weights->embedding_format,
+                                 &weights->embedding));
+  if (table.positions != nullptr) {
+    ZQFP_RETURN_IF_ERROR(BindTable(std::string(table.positions) + ".weight",
+                                   SizeOf(Dim::kPositions, config_),
+                                   &weights->positions_format,
+                                   &weights->positions));
+  }
   weights->layers.resize(static_cast<size_t>(config_.num_layers));
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     ZQFP_RETURN_IF_ERROR(
         BindLayer(i, &weights->layers[static_cast<size_t>(i)]));
   }
-  const TensorTable& table = TensorsOf(config_.architecture);
-  ZQFP_RETURN_IF_ERROR(BindVector(std::string(table.final_norm) + ".weight",
-                                  config_.model_dim, &weights->final_norm));
+  ZQFP_RETURN_IF_ERROR(
+      BindNorm(table.final_norm, config_.model_dim, &weights->final_norm));
   ZQFP_RETURN_IF_ERROR(BindHead(weights));
   return CheckNothingLeft();
 }

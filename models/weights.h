@@ -27,6 +27,8 @@ struct LinearWeight {
   // What x becomes: kE4m3 runs as matmul_a8, kNone as matmul.
   ActivationFormat activations = ActivationFormat::kNone;
   std::vector<uint8_t> lorc_u;  // what view.lorc.u points at
+  // What view.data points at where the file has the weight as [k, n].
+  std::vector<uint8_t> transposed;
 
   bool quantized() const;  // e2m1 or e4m3
   bool runs_a8() const { return activations == ActivationFormat::kE4m3; }
@@ -37,23 +39,34 @@ struct LinearWeight {
 // file in the order that kernels read, [rank, n].
 void SetLorcU(const uint8_t* u, LinearWeight* linear);
 
+struct NormWeight {
+  std::vector<float> weight;  // [dim], or empty where a model has no such norm
+  std::vector<float> bias;    // [dim] of a LayerNorm, else empty
+};
+
 struct LayerWeights {
-  std::vector<float> attention_norm;  // [model_dim]
-  LinearWeight q;                     // [num_heads * head_dim, model_dim]
-  LinearWeight k, v;                  // [num_kv_heads * head_dim, model_dim]
-  std::vector<float> q_norm, k_norm;  // [head_dim] or empty (Qwen3 has them)
-  LinearWeight o;                     // [model_dim, num_heads * head_dim]
-  std::vector<float> ffn_norm;        // [model_dim]
-  LinearWeight gate, up;              // [ffn_dim, model_dim]
-  LinearWeight down;                  // [model_dim, ffn_dim]
+  NormWeight attention_norm;       // [model_dim]
+  LinearWeight q;                  // [num_heads * head_dim, model_dim]
+  LinearWeight k, v;               // [num_kv_heads * head_dim, model_dim]
+  NormWeight q_norm, k_norm;       // [head_dim] (Qwen 3 and Gemma 3)
+  LinearWeight o;                  // [model_dim, num_heads * head_dim]
+  NormWeight attention_post_norm;  // [model_dim] (Gemma)
+  NormWeight ffn_norm;             // [model_dim]
+  LinearWeight gate;               // [ffn_dim, model_dim], where gated_ffn
+  LinearWeight up;                 // [ffn_dim, model_dim]
+  LinearWeight down;               // [model_dim, ffn_dim]
+  NormWeight ffn_post_norm;        // [model_dim] (Gemma)
 };
 
 struct Weights {
   kernels::ValueFormat embedding_format = kernels::ValueFormat::kF32;
   const void* embedding = nullptr;  // [vocab_size, model_dim]
+  // Learned positions: [position_offset + max_positions, model_dim] or null.
+  kernels::ValueFormat positions_format = kernels::ValueFormat::kF32;
+  const void* positions = nullptr;
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;  // [model_dim]
-  LinearWeight lm_head;           // [vocab_size, model_dim]
+  NormWeight final_norm;  // [model_dim]
+  LinearWeight lm_head;   // [vocab_size, model_dim]
 
   // What the views point into: mapped files, or memory of random weights.
   std::optional<Checkpoint> checkpoint;

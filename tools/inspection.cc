@@ -71,10 +71,15 @@ Section SummarySection(const Model& model) {
   const Config& c = model.config();
   const std::vector<LinearInfo> linears = model.Explain();
   int64_t parameters = c.vocab_size * c.model_dim;  // the embedding
+  if (c.positions == PositionKind::kLearned) {
+    parameters += (c.position_offset + c.max_positions) * c.model_dim;
+  }
   for (size_t i = 0; i < linears.size(); ++i) {
     const bool is_tied_head = i + 1 == linears.size() && c.tie_embeddings;
     if (!is_tied_head) parameters += linears[i].n * linears[i].k;
   }
+  int64_t windowed = 0;
+  for (int64_t i = 0; i < c.num_layers; ++i) windowed += c.IsWindowed(i);
   Section section = {{"architecture", std::string(ToString(c.architecture))},
                      {"layers", c.num_layers},
                      {"model_dim", c.model_dim},
@@ -87,6 +92,8 @@ Section SummarySection(const Model& model) {
                      {"matrix_parameters", parameters},
                      {"max_positions", c.max_positions},
                      {"sliding_window", c.sliding_window},
+                     {"windowed_layers", windowed},
+                     {"positions", std::string(ToString(c.positions))},
                      {"rope", std::string(ToString(c.rope.scaling))},
                      {"rope_theta", c.rope.theta},
                      {"weights", LayerFormats(linears)},
@@ -191,11 +198,16 @@ std::string SummaryText(const Section& s) {
       "{:.2f} million weights in matrices, vocabulary {}{}\n",
       s["matrix_parameters"].get<double>() / 1e6, number("vocab_size"),
       s["tied_embeddings"].get<bool>() ? " (embedding tied to the head)" : "");
-  text += fmt::format("context {} tokens, rope {} (base {})",
-                      number("max_positions"), Text(s["rope"]),
-                      s["rope_theta"].get<double>());
+  text += fmt::format("context {} tokens, ", number("max_positions"));
+  if (s["positions"] == "learned") {
+    text += "learned positions";
+  } else {
+    text += fmt::format("rope {} (base {})", Text(s["rope"]),
+                        s["rope_theta"].get<double>());
+  }
   if (number("sliding_window") > 0) {
-    text += fmt::format(", window {}", number("sliding_window"));
+    text += fmt::format(", window {} in {} layers", number("sliding_window"),
+                        number("windowed_layers"));
   }
   return text +
          fmt::format("\nweights {}; head {}\nruns on {} with {} threads\n",

@@ -31,6 +31,23 @@ Tensor Rows(const Tensor& tensor, int64_t first, int64_t count) {
   return rows;
 }
 
+// A job's source with its data, which are made here where the checkpoint has
+// them transposed.
+struct Source {
+  explicit Source(const QuantizeJob& job) : tensor(*job.source) {
+    if (tensor.data != nullptr) return;
+    transposed = job.part->part.Transpose();
+    tensor.data = transposed.data();
+  }
+  // The rows are done with; the checkpoint can be read again.
+  void Drop(const Tensor& rows) const {
+    if (transposed.empty()) DropPages(rows.data, rows.num_bytes);
+  }
+
+  Tensor tensor;
+  std::vector<uint8_t> transposed;
+};
+
 template <typename T>
 absl::Span<const uint8_t> Bytes(const std::vector<T>& values) {
   return {reinterpret_cast<const uint8_t*>(values.data()),
@@ -133,11 +150,12 @@ absl::Status TensorJobs::WriteLinear(const QuantizedLinear& linear,
 absl::Status TensorJobs::RunWhole(const QuantizeJob& job,
                                   SafetensorsWriter& writer,
                                   QuantizeReport& report) {
-  const Tensor& source = *job.source;
+  const Source loaded(job);
+  const Tensor& source = loaded.tensor;
   ZQFP_RETURN_IF_ERROR(CheckFinite(source, *pool_));
   ZQFP_RETURN_IF_ERROR(Report(job.name, 0));
   LoadRows(source);
-  DropPages(source.data, source.num_bytes);
+  loaded.Drop(source);
   ZQFP_ASSIGN_OR_RETURN(
       const QuantizedLinear linear,
       QuantizeLinear(
@@ -152,7 +170,8 @@ absl::Status TensorJobs::RunWhole(const QuantizeJob& job,
 absl::Status TensorJobs::RunBlocks(const QuantizeJob& job,
                                    SafetensorsWriter& writer,
                                    QuantizeReport& report) {
-  const Tensor& source = *job.source;
+  const Source loaded(job);
+  const Tensor& source = loaded.tensor;
   const int64_t n = source.shape[0];
   const int64_t row_weights = source.shape.size() > 1 ? source.shape[1] : 1;
   const int64_t block = std::max<int64_t>(1, kBlockWeights / row_weights);
@@ -166,7 +185,7 @@ absl::Status TensorJobs::RunBlocks(const QuantizeJob& job,
     }
     ZQFP_RETURN_IF_ERROR(Encode(job, rows, writer, rounding, scales));
     // Resident memory stays at some blocks, whatever the model's size.
-    DropPages(rows.data, rows.num_bytes);
+    loaded.Drop(rows);
     ZQFP_RETURN_IF_ERROR(Report(job.name, rows.num_bytes));
   }
   ZQFP_RETURN_IF_ERROR(writer.Append(Bytes(scales.f32)));

@@ -102,9 +102,9 @@ TEST(InspectCommand, TensorsAreThoseOfTheFile) {
 TEST(InspectCommand, OpsShowEveryOpUnderEveryBackendThatRuns) {
   const nlohmann::json ops = InspectJson("--ops")["ops"];
   ASSERT_TRUE(ops["reference"].is_object());
-  for (const char* op :
-       {"embed", "rms_norm", "quantize_tokens", "matmul", "matmul_a8", "rope",
-        "store_kv", "attention", "swiglu"}) {
+  for (const char* op : {"embed", "add_positions", "rms_norm", "layer_norm",
+                         "quantize_tokens", "matmul", "matmul_a8", "rope",
+                         "store_kv", "attention", "activate", "softcap"}) {
     EXPECT_EQ(ops["reference"][op], "reference");
     for (const auto& [backend, table] : ops.items()) {
       if (table.is_string()) continue;  // not runnable here: the reason
