@@ -13,6 +13,8 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/core/views.h"
+#include "models/activation_format.h"
+#include "models/foreign_quantization.h"
 
 namespace zqfp {
 
@@ -46,11 +48,6 @@ enum class HeadFormat : uint8_t { kBf16, kE4m3, kE2m1 };
 
 // Storage of the decoder layers' linears.
 enum class LinearFormat : uint8_t { kE2m1, kE4m3 };
-
-// What the input of a linear becomes, one scale per token. A model runs with
-// none (f32) or e4m3; the others are simulated for comparison
-// (ModelOptions::simulated_activations).
-enum class ActivationFormat : uint8_t { kNone, kE4m3, kE5m2, kInt8, kBf16 };
 
 // Low-rank compensation of the quantized decoder linears.
 struct LorcConfig {
@@ -92,7 +89,9 @@ struct Config {
   bool ffn_bias = false;
   bool qk_norm = false;
   RopeConfig rope;
-  std::optional<QuantizationConfig> quantization;  // absent: full precision
+  std::optional<QuantizationConfig> quantization;  // ours
+  std::optional<ForeignQuantization> foreign;      // another tool's
+  // Neither: full precision. Never both.
   std::vector<int32_t> eos_ids;  // config.json and generation_config.json
   int32_t bos_id = -1;           // -1: none
 };
@@ -102,7 +101,6 @@ std::string_view ToString(RopeScaling scaling);
 std::string_view ToString(ScaleConstraint constraint);
 std::string_view ToString(HeadFormat format);
 std::string_view ToString(LinearFormat format);
-std::string_view ToString(ActivationFormat format);
 
 // Parses and checks the text of a config.json. `name` is the file's name in
 // messages. Errors: InvalidArgument with key, wanted and found; Unimplemented
@@ -111,7 +109,8 @@ absl::StatusOr<Config> ParseConfig(const std::string& json,
                                    const std::string& name);
 
 // ParseConfig on DIRECTORY/config.json, with the ids of
-// generation_config.json where that exists.
+// generation_config.json where that exists, and what ModelOpt's
+// hf_quant_config.json says.
 absl::StatusOr<Config> LoadConfig(const std::string& directory);
 
 }  // namespace zqfp

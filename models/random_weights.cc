@@ -211,6 +211,11 @@ int64_t BytesNeeded(const Config& config) {
 
 absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
                                       kernels::ThreadPool& pool) {
+  if (config.foreign) {
+    return absl::UnimplementedError(
+        "random weights: want a model that is not quantized or by zqfp, found "
+        "another tool's quantization");
+  }
   ZQFP_ASSIGN_OR_RETURN(Arena arena, Arena::Create(BytesNeeded(config)));
   Filler fill(config, seed, pool, arena);
   Weights weights;
