@@ -116,15 +116,17 @@ absl::Status ForeignBinder::BindMxfp4(const ForeignScheme& scheme,
   view.group_size = g;
   if (scales.is_free()) {
     view.format = WeightFormat::kE2m1Free;
-    linear->origin = fmt::format(
-        "e2m1 mxfp4 free group {} (row {} spans 2^{}, shifts reach 2^{})", g,
-        scales.widest_row, scales.widest_span, kernels::kMaxShift);
+    linear->origin = fmt::format("e2m1 mxfp4 free group {}", g);
+    linear->note =
+        fmt::format("row {} spans 2^{}, shifts reach 2^{}", scales.widest_row,
+                    scales.widest_span, kernels::kMaxShift);
     linear->scales = std::move(scales.group_scale);
     view.group_scale = linear->scales.data();
     return absl::OkStatus();
   }
   view.format = WeightFormat::kE2m1Shift;
   linear->origin = fmt::format("e2m1 mxfp4 shifts group {}", g);
+  linear->note = "every row proved within the window";
   linear->scales = std::move(scales.row_scale);
   linear->shifts = std::move(scales.shift);
   view.row_scale = linear->scales.data();
@@ -168,7 +170,8 @@ absl::Status ForeignBinder::BindNvfp4(const ForeignScheme& scheme,
     return absl::DataLossError(fmt::format(
         "{}: want a scale of finite f32 weights, found {}", global, factor));
   }
-  linear->origin = fmt::format("e2m1 nvfp4 group {} (scales as stored)", g);
+  linear->origin = fmt::format("e2m1 nvfp4 group {}", g);
+  linear->note = "scale product not rounded";
   return absl::OkStatus();
 }
 

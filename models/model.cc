@@ -375,6 +375,7 @@ std::vector<LinearInfo> Model::Explain() const {
     list.push_back(
         {.name = linear.name,
          .weights = DescribeWeights(linear, s.config),
+         .note = linear.note,
          .activations = DescribeInputs(linear, s.config),
          .op = op,
          .kernel = kernel_of(op),

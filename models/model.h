@@ -56,6 +56,7 @@ struct Batch {
 struct LinearInfo {
   std::string name;         // "model.layers.0.self_attn.q_proj"
   std::string weights;      // "e2m1 m2 group 128, low rank 8 e4m3"
+  std::string note;         // of a foreign model: why they are held so
   std::string activations;  // "e4m3 per token" | "f32" | "e4m3 static .01"
   std::string op;           // "matmul_a8"
   std::string kernel;       // "avx512bf16"

@@ -29,9 +29,10 @@ struct LinearWeight {
   ActivationFormat activations = ActivationFormat::kNone;
   float input_scale = 0;    // kE4m3Static
   int64_t input_group = 0;  // columns of a scale, kE4m3Groups
-  // How another tool's tensors are held, "" where the tensors are ours. What
-  // the view points at, where it is not in the file as kernels want it:
-  std::string origin;
+  // How another tool's tensors are held and why so, "" where they are ours.
+  std::string origin;  // "e2m1 mxfp4 free group 32"
+  std::string note;    // "row 3 spans 2^50, shifts reach 2^14"
+  // What the view points at, where the file has not what kernels want.
   std::vector<float> scales;
   std::vector<uint8_t> shifts;
   std::vector<uint8_t> lorc_u;  // what view.lorc.u points at

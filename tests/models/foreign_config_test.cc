@@ -10,6 +10,7 @@
 
 #include "models/config.h"
 #include "tests/assets.h"
+#include "tests/models/safetensors_file.h"
 
 namespace zqfp {
 namespace {
@@ -264,6 +265,19 @@ TEST(ModelOptConfigTest, ReadsItsOwnFile) {
       LoadConfig(SourcePath("tests/golden/foreign/modelopt_nvfp4_a8"));
   ASSERT_TRUE(both.ok()) << both.status();
   EXPECT_EQ((*both->foreign->SchemeOf(kUp))->group_size, 32);
+  // Alone it will do, too.
+  json config = Read("modelopt_nvfp4_a8");
+  config.erase("quantization_config");
+  const testing::ScratchDirectory scratch;
+  scratch.Write("config.json", config.dump());
+  EXPECT_FALSE(LoadConfig(scratch.path())->foreign.has_value());
+  scratch.Write("hf_quant_config.json",
+                R"({"quantization": {"quant_algo": "FP8"}})");
+  EXPECT_TRUE(LoadConfig(scratch.path())->foreign.has_value());
+  config["quantization_config"] = Read("ct_mxfp4")["quantization_config"];
+  scratch.Write("config.json", config.dump());
+  EXPECT_THAT(std::string(LoadConfig(scratch.path()).status().message()),
+              HasSubstr("want none beside a config.json of another"));
   const json good = {
       {"producer", {{"name", "modelopt"}}},
       {"quantization", {{"quant_algo", "FP8"}, {"exclude_modules", {"lm*"}}}}};

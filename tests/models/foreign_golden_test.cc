@@ -179,10 +179,11 @@ LinearInfo Explained(const std::string& variant, const std::string& ending,
 TEST(ForeignExplainTest, SaysHowEachLinearIsHeldAndRun) {
   const LinearInfo mxfp4 = Explained("ct_mxfp4", "up_proj", false);
   EXPECT_EQ(mxfp4.weights, "e2m1 mxfp4 shifts group 32");
+  EXPECT_EQ(mxfp4.note, "every row proved within the window");
   EXPECT_EQ(mxfp4.activations, "f32");
   EXPECT_TRUE(mxfp4.exact);
   const LinearInfo nvfp4 = Explained("ct_nvfp4_a8", "up_proj", false);
-  EXPECT_EQ(nvfp4.weights, "e2m1 nvfp4 group 16 (scales as stored)");
+  EXPECT_EQ(nvfp4.weights, "e2m1 nvfp4 group 16");
   EXPECT_EQ(nvfp4.activations, "e4m3 per token");
   EXPECT_EQ(nvfp4.op, "matmul_a8");
   EXPECT_FALSE(nvfp4.exact);
