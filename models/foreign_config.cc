@@ -291,6 +291,9 @@ absl::StatusOr<std::optional<ForeignQuantization>> ReadForeignQuantization(
   const bool is_old = root.Has("compression_config");
   const char* key = is_old ? "compression_config" : "quantization_config";
   if (!root.Has(key)) return std::nullopt;
+  if (is_old && root.Has("quantization_config")) {
+    return root.Wrong(key, "none beside a quantization_config");
+  }
   ZQFP_ASSIGN_OR_RETURN(const JsonReader own, root.Object(key));
   std::string method = is_old ? "compressed-tensors" : "";
   ZQFP_RETURN_IF_ERROR(own.Read("quant_method", &method));

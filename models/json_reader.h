@@ -57,7 +57,8 @@ class JsonReader {
   // The member, which must be there and be an object.
   absl::StatusOr<JsonReader> Object(const char* key) const;
 
-  // Unimplemented, naming it, where a key is none of `known`.
+  // Unimplemented, naming it, where a key is none of `known`: it may change
+  // what the others mean.
   absl::Status RefuseUnknownKeys(const std::vector<std::string>& known) const;
 
   // "WHERE: KEY: want WANTED, found VALUE".

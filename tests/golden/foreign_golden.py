@@ -7,7 +7,7 @@ usage: foreign_golden.py OUTPUT_DIRECTORY [VARIANT ...]
 Needs llmcompressor (whose compressed-tensors writes the files), nvidia-modelopt
 and transformers. Each variant is a directory as the tool exported it and
 golden.json: per linear the xxhash64 of the f32 weights that the tool's own
-dequantization gives, and the logits of transformers' Llama in f64 with these
+dequantization gives (zeros without their sign, which ModelOpt drops), and the logits of transformers' Llama in f64 with these
 weights and with inputs rounded as the scheme wants. The FP8 blocks of DeepSeek
 and the MXFP4 blocks of gpt-oss come from transformers' published layouts, with
 its own dequantization, since its quantizers want a GPU.
@@ -277,7 +277,7 @@ def dequantized(tool, directory):
                 torch.float32)
         else:
             weight = gptoss_weight(part)
-        result[name] = (weight.contiguous(), part.get("input_scale"))
+        result[name] = (weight.contiguous() + 0.0, part.get("input_scale"))
     return result
 
 

@@ -110,6 +110,9 @@ TEST(CompressedTensorsConfigTest, TheOlderSpellingReadsAlike) {
   config["compression_config"]["quant_method"] = "gptq";
   EXPECT_THAT(std::string(Parse(config).status().message()),
               HasSubstr("want \"compressed-tensors\", found \"gptq\""));
+  config["quantization_config"] = Read("ct_mxfp4")["quantization_config"];
+  EXPECT_THAT(std::string(Parse(config).status().message()),
+              HasSubstr("want none beside a quantization_config"));
 }
 
 TEST(CompressedTensorsConfigTest, NamesGoBeforePatternsBeforeClasses) {
@@ -139,7 +142,8 @@ TEST(CompressedTensorsConfigTest, RefusesWhatItDoesNotKnowByName) {
                          const std::string& text) {
     ExpectRefusal(Changed("ct_mxfp4", pointer, value), text);
   };
-  expect("/format", "marlin-24", "mxfp4-pack-quantized");
+  expect(kGroup + "format", "marlin-24", "as mxfp4-pack-quantized");
+  expect(kGroup + "format", "float-quantized", "as mxfp4-pack-quantized");
   expect("/format", nullptr, "format: want a string");
   expect("/surprise", 1, "surprise: this key is not supported");
   expect("/quantization_status", "frozen", "want \"compressed\"");

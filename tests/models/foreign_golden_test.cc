@@ -79,7 +79,8 @@ std::vector<float> Dequantized(const kernels::WeightView& w) {
       const float code = is_e4m3 ? kernels::E4m3ToFloat(bytes[n * w.k + k])
                                  : kernels::E2m1ToFloat(kernels::UnpackE2m1(
                                        bytes + n * (w.k / 2), k));
-      values.push_back(code * Scale(w, n, k));
+      // + 0: a zero has no sign here; ModelOpt drops it.
+      values.push_back(code * Scale(w, n, k) + 0.0f);
     }
   }
   return values;

@@ -76,8 +76,8 @@ TEST(ModulePatternTest, RefusesBadPatterns) {
 // A pattern made to run for ever ends as an error.
 TEST(ModulePatternTest, LimitsTheStepsOfAMatch) {
   ModulePatterns patterns(PatternStyle::kTargets);
-  ASSERT_TRUE(patterns.Add("re:(.+.+)+x", "where").ok());
-  const auto kind = patterns.Match(std::string(200, 'a'));
+  ASSERT_TRUE(patterns.Add("re:(a+a+)+$", "where").ok());
+  const auto kind = patterns.Match(std::string(60, 'a') + "b");
   EXPECT_EQ(kind.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
