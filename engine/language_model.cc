@@ -101,7 +101,8 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
   auto model =
       Model::Load(options.directory, {.num_threads = options.num_threads,
                                       .backend = options.backend,
-                                      .strict = options.strict});
+                                      .strict = options.strict,
+                                      .weight_only = options.weight_only});
   if (!model.ok()) return ToError(model.status());
   state->model = *std::move(model);
   auto engine = Engine::Create(state->model.get(), state->tokenizer.get(),

@@ -9,6 +9,7 @@
 
 #include "kernels/core/status_macros.h"
 #include "kernels/core/views.h"
+#include "models/foreign_config.h"
 #include "models/json_reader.h"
 #include "models/mapped_file.h"
 #include "models/quantization_config.h"
@@ -291,6 +292,25 @@ absl::Status AddGenerationIds(const std::string& path, Config& config) {
   return absl::OkStatus();
 }
 
+// ModelOpt's own file says more than the copy of it in config.json.
+absl::Status AddModelOpt(const std::string& path, Config& config) {
+  const bool is_expected =
+      config.foreign ? config.foreign->method == ForeignMethod::kModelOpt
+                     : !config.quantization.has_value();
+  if (!is_expected) {
+    return absl::InvalidArgumentError(
+        "hf_quant_config.json: want none beside a config.json of another "
+        "quant_method, found one");
+  }
+  ZQFP_ASSIGN_OR_RETURN(const std::string text,
+                        ReadSmallFile(path, kMaxConfigBytes));
+  const std::string name = "hf_quant_config.json";
+  ZQFP_ASSIGN_OR_RETURN(const json root, ParseObject(text, name));
+  ZQFP_ASSIGN_OR_RETURN(config.foreign,
+                        ReadModelOptFile(JsonReader(root, name)));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool Config::IsWindowed(int64_t layer_index) const {
@@ -330,7 +350,8 @@ std::string_view ToString(LinearFormat format) {
 }
 
 std::string_view ToString(ActivationFormat format) {
-  constexpr const char* kNames[] = {"none", "e4m3", "e5m2", "int8", "bf16"};
+  constexpr const char* kNames[] = {"none", "e4m3",        "e5m2",       "int8",
+                                    "bf16", "e4m3 static", "e4m3 groups"};
   return kNames[static_cast<size_t>(format)];
 }
 
@@ -349,7 +370,10 @@ absl::StatusOr<Config> ParseConfig(const std::string& json_text,
     ZQFP_RETURN_IF_ERROR(ReadRope(reader, config));
   }
   ZQFP_RETURN_IF_ERROR(ReadTokenIds(reader, *defaults, config));
-  ZQFP_ASSIGN_OR_RETURN(config.quantization, ReadQuantization(reader));
+  ZQFP_ASSIGN_OR_RETURN(config.foreign, ReadForeignQuantization(reader));
+  if (!config.foreign) {
+    ZQFP_ASSIGN_OR_RETURN(config.quantization, ReadQuantization(reader));
+  }
   config.separate_linears =
       config.quantization.has_value() || reader.Has("zqfp_simulation");
   return config;
@@ -366,6 +390,10 @@ absl::StatusOr<Config> LoadConfig(const std::string& directory) {
   std::error_code error;
   if (fs::exists(generation, error)) {
     ZQFP_RETURN_IF_ERROR(AddGenerationIds(generation.string(), config));
+  }
+  const fs::path modelopt = base / "hf_quant_config.json";
+  if (fs::exists(modelopt, error)) {
+    ZQFP_RETURN_IF_ERROR(AddModelOpt(modelopt.string(), config));
   }
   return config;
 }

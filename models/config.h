@@ -14,6 +14,8 @@
 #include "absl/status/statusor.h"
 #include "kernels/core/ops.h"
 #include "kernels/core/views.h"
+#include "models/activation_format.h"
+#include "models/foreign_quantization.h"
 
 namespace zqfp {
 
@@ -84,11 +86,6 @@ enum class HeadFormat : uint8_t { kBf16, kE4m3, kE2m1 };
 // Storage of the decoder layers' linears.
 enum class LinearFormat : uint8_t { kE2m1, kE4m3 };
 
-// What the input of a linear becomes, one scale per token. A model runs with
-// none (f32) or e4m3; the others are simulated for comparison
-// (ModelOptions::simulated_activations).
-enum class ActivationFormat : uint8_t { kNone, kE4m3, kE5m2, kInt8, kBf16 };
-
 // Low-rank compensation of the quantized decoder linears.
 struct LorcConfig {
   int64_t rank = 0;                                           // 0: none
@@ -139,7 +136,9 @@ struct Config {
   bool qk_norm = false;
   RopeConfig rope;                       // kRotary
   std::optional<RopeConfig> local_rope;  // of layers with a window (Gemma 3)
-  std::optional<QuantizationConfig> quantization;  // absent: full precision
+  std::optional<QuantizationConfig> quantization;  // ours
+  std::optional<ForeignQuantization> foreign;      // another tool's
+  // Neither: full precision. Never both.
   // Every linear has a tensor [n, k] of its own, as zqfp-quantize writes them,
   // also where the family's checkpoints hold several in one, or transposed.
   bool separate_linears = false;
@@ -158,7 +157,6 @@ std::string_view ToString(PositionKind positions);
 std::string_view ToString(ScaleConstraint constraint);
 std::string_view ToString(HeadFormat format);
 std::string_view ToString(LinearFormat format);
-std::string_view ToString(ActivationFormat format);
 
 // Parses and checks the text of a config.json. `name` is the file's name in
 // messages. Errors: InvalidArgument with key, wanted and found; Unimplemented
@@ -167,7 +165,8 @@ absl::StatusOr<Config> ParseConfig(const std::string& json,
                                    const std::string& name);
 
 // ParseConfig on DIRECTORY/config.json, with the ids of
-// generation_config.json where that exists.
+// generation_config.json where that exists, and what ModelOpt's
+// hf_quant_config.json says.
 absl::StatusOr<Config> LoadConfig(const std::string& directory);
 
 }  // namespace zqfp

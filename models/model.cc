@@ -52,6 +52,7 @@ kernels::RaggedBatchView ViewOf(const Batch& batch) {
 
 std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
   using kernels::WeightFormat;
+  if (!linear.origin.empty()) return linear.origin;
   switch (linear.view.format) {
     case WeightFormat::kF32:
       return "f32";
@@ -61,6 +62,9 @@ std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
       return "f16";
     case WeightFormat::kE4m3:
       return "e4m3 per row";
+    case WeightFormat::kE4m3Groups:
+    case WeightFormat::kE2m1E4m3:
+      return linear.origin;
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
       return fmt::format("e2m1 {} group {}",
@@ -77,6 +81,43 @@ std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
   const bool e4m3 = lorc.format == kernels::ValueFormat::kE4m3;
   return fmt::format("{}, low rank {} {}", text, lorc.rank,
                      e4m3 ? "e4m3" : "bf16");
+}
+
+std::string DescribeInputs(const LinearWeight& linear, const Config& config) {
+  const bool dropped =
+      config.foreign && config.foreign->weight_only && linear.quantized();
+  switch (linear.activations) {
+    case ActivationFormat::kE4m3:
+      return "e4m3 per token";
+    case ActivationFormat::kE4m3Static:
+      return fmt::format("e4m3 static {}", linear.input_scale);
+    case ActivationFormat::kE4m3Groups:
+      return fmt::format("e4m3 per token and {}", linear.input_group);
+    default:
+      return dropped ? "f32 (weight only)" : "f32";
+  }
+}
+
+// Drops what the file says about inputs and the cache; an error where that
+// changes the model and only the model as it is will do.
+absl::Status UseWeightsOnly(const ModelOptions& options, Config& config) {
+  bool changes = false;
+  if (config.quantization) {
+    changes = config.quantization->activations != ActivationFormat::kNone;
+    config.quantization->activations = ActivationFormat::kNone;
+  }
+  if (config.foreign) {
+    changes = !config.foreign->refused_cache.empty();
+    for (const ForeignGroup& group : config.foreign->groups) {
+      changes = changes || !group.scheme.refused.empty() ||
+                group.scheme.activations != ActivationFormat::kNone;
+    }
+    config.foreign->weight_only = true;
+  }
+  if (!changes || !options.strict) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "strict: weight_only: want the model as its file has it, with quantized "
+      "inputs or cache, found f32 inputs asked for");
 }
 
 // An op that only the reference serves is one that nobody made fast for this
@@ -278,6 +319,9 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(
   State& state = *model->state_;
   ZQFP_RETURN_IF_ERROR(state.Start(options));
   ZQFP_ASSIGN_OR_RETURN(state.config, LoadConfig(directory));
+  if (options.weight_only) {
+    ZQFP_RETURN_IF_ERROR(UseWeightsOnly(options, state.config));
+  }
   ZQFP_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
   ZQFP_ASSIGN_OR_RETURN(state.weights, BindWeights(std::move(checkpoint),
                                                    state.config, *state.pool));
@@ -373,13 +417,15 @@ std::vector<LinearInfo> Model::Explain() const {
     list.push_back(
         {.name = linear.name,
          .weights = DescribeWeights(linear, s.config),
-         .activations = linear.runs_a8() ? "e4m3 per token" : "f32",
+         .note = linear.note,
+         .activations = DescribeInputs(linear, s.config),
          .op = op,
          .kernel = kernel_of(op),
          .n = linear.view.n,
          .k = linear.view.k,
          .num_bytes = linear.num_bytes(),
          .exact = linear.view.format == kernels::WeightFormat::kE2m1Shift ||
+                  linear.view.format == kernels::WeightFormat::kE4m3Groups ||
                   linear.view.format == kernels::WeightFormat::kE4m3});
   };
   for (const LayerWeights& layer : s.weights.layers) {

@@ -221,6 +221,11 @@ NormWeight PlainNorm(const Config& config, int64_t dim) {
 
 absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
                                       kernels::ThreadPool& pool) {
+  if (config.foreign) {
+    return absl::UnimplementedError(
+        "random weights: want a model that is not quantized or by zqfp, found "
+        "another tool's quantization");
+  }
   ZQFP_ASSIGN_OR_RETURN(Arena arena, Arena::Create(BytesNeeded(config)));
   Filler fill(config, seed, pool, arena);
   Weights weights;

@@ -62,7 +62,7 @@ Activations::Activations(const Config& config, int64_t max_tokens,
                          ActivationFormat simulated_format)
     : simulated(simulated_format), num_bytes_(max_tokens * RowBytes(config)) {
   const RowSizes row(config);
-  if (simulated != ActivationFormat::kNone) {
+  if (simulated != ActivationFormat::kNone || config.foreign) {
     rounded.resize(static_cast<size_t>(max_tokens * row.codes()));
     num_bytes_ += static_cast<int64_t>(rounded.size()) * 4;
   }
@@ -315,9 +315,21 @@ void Transformer::Linear(const LinearWeight& linear, const Input& input,
   if (linear.runs_a8()) {
     ops_.matmul_a8({num_rows, input.codes, linear.view, bias, residual, y},
                    exec_);
-  } else {
-    ops_.matmul({num_rows, input.x, linear.view, bias, residual, y}, exec_);
+    return;
   }
+  const float* x = input.x;
+  if (linear.rounds_input()) {
+    RoundTokens(linear.activations,
+                {.num_tokens = num_rows,
+                 .dim = linear.view.k,
+                 .x = x,
+                 .y = a_.rounded.data(),
+                 .scale = linear.input_scale,
+                 .group_size = linear.input_group},
+                exec_);
+    x = a_.rounded.data();
+  }
+  ops_.matmul({num_rows, x, linear.view, bias, residual, y}, exec_);
 }
 
 void Transformer::Rotate(int64_t num_heads, float* x) {

@@ -13,6 +13,7 @@
 #include "kernels/core/status_macros.h"
 #include "models/architectures.h"
 #include "models/finite_scan.h"
+#include "models/foreign_weights.h"
 #include "models/tensor_part.h"
 
 namespace zqfp {
@@ -74,18 +75,6 @@ WeightFormat FloatFormat(DType dtype) {
   if (dtype == DType::kBf16) return WeightFormat::kBf16;
   if (dtype == DType::kF16) return WeightFormat::kF16;
   return WeightFormat::kF32;
-}
-
-float ReadFloat(const Tensor& tensor, int64_t index) {
-  if (tensor.dtype == DType::kF32) {
-    float value;
-    memcpy(&value, tensor.data + index * 4, 4);
-    return value;
-  }
-  uint16_t code;
-  memcpy(&code, tensor.data + index * 2, 2);
-  return tensor.dtype == DType::kBf16 ? kernels::Bf16ToFloat(code)
-                                      : kernels::F16ToFloat(code);
 }
 
 absl::StatusOr<const Tensor*> Binder::Take(const std::string& name,
@@ -255,7 +244,15 @@ absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
   if (format != WeightFormat::kF32) {
     linear->activations = config_.quantization->activations;
   }
-  if (format == WeightFormat::kE2m1Shift) {
+  const ForeignScheme* foreign = nullptr;
+  if (config_.foreign) {
+    ZQFP_ASSIGN_OR_RETURN(foreign, config_.foreign->SchemeOf(name));
+  }
+  if (foreign != nullptr) {
+    ZQFP_RETURN_IF_ERROR(
+        ForeignBinder(*config_.foreign, checkpoint_, pool_, &taken_)
+            .Bind(*foreign, linear));
+  } else if (format == WeightFormat::kE2m1Shift) {
     ZQFP_RETURN_IF_ERROR(BindE2m1(linear));
   } else if (format == WeightFormat::kE4m3) {
     ZQFP_RETURN_IF_ERROR(BindE4m3(linear));
@@ -369,7 +366,11 @@ absl::Status Binder::BindHead(Weights* weights) {
                                                 : WeightFormat::kE2m1Shift,
                       &weights->lm_head);
   }
-  if (!config_.tie_embeddings) {
+  const ForeignScheme* foreign = nullptr;
+  if (config_.foreign) {
+    ZQFP_ASSIGN_OR_RETURN(foreign, config_.foreign->SchemeOf(table.lm_head));
+  }
+  if (!config_.tie_embeddings || foreign != nullptr) {
     return BindLinear(table.lm_head, n, k, false, WeightFormat::kF32,
                       &weights->lm_head);
   }
@@ -388,6 +389,10 @@ absl::Status Binder::CheckNothingLeft() const {
     for (const std::string& ending : table.ignored_endings) {
       ignored = ignored || name.ends_with(ending);
     }
+    // Scales of a cache that is not used.
+    ignored =
+        ignored || (config_.foreign && config_.foreign->weight_only &&
+                    (name.ends_with(".k_scale") || name.ends_with(".v_scale")));
     if (ignored) continue;
     return absl::InvalidArgumentError(fmt::format(
         "{}: {}: want only tensors that {} with this config has, "
@@ -398,6 +403,7 @@ absl::Status Binder::CheckNothingLeft() const {
 }
 
 absl::Status Binder::Bind(Weights* weights) {
+  if (config_.foreign) ZQFP_RETURN_IF_ERROR(config_.foreign->CheckRunnable());
   const TensorTable& table = TensorsOf(config_.architecture);
   ZQFP_RETURN_IF_ERROR(BindTable(EmbeddingName(), config_.vocab_size,
                                  &weights->embedding_format,
@@ -421,10 +427,20 @@ absl::Status Binder::Bind(Weights* weights) {
 
 }  // namespace
 
+float ReadFloat(const Tensor& tensor, int64_t index) {
+  if (tensor.dtype == DType::kF32) {
+    float value;
+    memcpy(&value, tensor.data + index * 4, 4);
+    return value;
+  }
+  uint16_t code;
+  memcpy(&code, tensor.data + index * 2, 2);
+  return tensor.dtype == DType::kBf16 ? kernels::Bf16ToFloat(code)
+                                      : kernels::F16ToFloat(code);
+}
+
 bool LinearWeight::quantized() const {
-  return view.format == WeightFormat::kE4m3 ||
-         view.format == WeightFormat::kE2m1Free ||
-         view.format == WeightFormat::kE2m1Shift;
+  return view.format == WeightFormat::kE4m3 || kernels::HasGroups(view.format);
 }
 
 int64_t LinearWeight::num_bytes() const {
@@ -444,6 +460,11 @@ int64_t LinearWeight::num_bytes() const {
       return bytes + view.n * view.k * 2;
     case WeightFormat::kE4m3:
       return bytes + view.n * (view.k + 4);
+    case WeightFormat::kE4m3Groups:
+      return bytes + view.n * view.k +
+             4 * groups * kernels::NumGroups(view.n, view.scale_rows);
+    case WeightFormat::kE2m1E4m3:
+      return bytes + view.n * ((view.k + 1) / 2 + groups);
     case WeightFormat::kE2m1Free:
       return bytes + view.n * ((view.k + 1) / 2 + 4 * groups);
     case WeightFormat::kE2m1Shift:

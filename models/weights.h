@@ -24,16 +24,31 @@ struct LinearWeight {
   std::string name;  // "model.layers.0.self_attn.q_proj"
   kernels::WeightView view;
   std::vector<float> bias;  // [n] or empty
-  // What x becomes: kE4m3 runs as matmul_a8, kNone as matmul.
+  // What x becomes: kE4m3 runs as matmul_a8, the others as matmul, of x or of
+  // x rounded to the format.
   ActivationFormat activations = ActivationFormat::kNone;
+  float input_scale = 0;    // kE4m3Static
+  int64_t input_group = 0;  // columns of a scale, kE4m3Groups
+  // How another tool's tensors are held and why so, "" where they are ours.
+  std::string origin;  // "e2m1 mxfp4 free group 32"
+  std::string note;    // "row 3 spans 2^50, shifts reach 2^14"
+  // What the view points at, where the file has not what kernels want.
+  std::vector<float> scales;
+  std::vector<uint8_t> shifts;
   std::vector<uint8_t> lorc_u;  // what view.lorc.u points at
   // What view.data points at where the file has the weight as [k, n].
   std::vector<uint8_t> transposed;
 
   bool quantized() const;  // e2m1 or e4m3
   bool runs_a8() const { return activations == ActivationFormat::kE4m3; }
+  bool rounds_input() const {
+    return activations != ActivationFormat::kNone && !runs_a8();
+  }
   int64_t num_bytes() const;  // weight, scales and low-rank factors
 };
+
+// Element `index` of an F32, BF16 or F16 tensor.
+float ReadFloat(const Tensor& tensor, int64_t index);
 
 // Gives view.lorc, whose format and rank are set, the factor u [n, rank] of the
 // file in the order that kernels read, [rank, n].
@@ -79,7 +94,8 @@ struct Weights {
 // Binds every tensor the architecture's table wants. Errors name file, tensor,
 // wanted and found; a tensor that nothing would read is an error too. Proves
 // the exactness window of every shift row, and that no scale, norm, bias or
-// unquantized weight holds a NaN or an infinity.
+// unquantized weight holds a NaN or an infinity. Unimplemented for a foreign
+// model that no kernel runs as its config says.
 absl::StatusOr<Weights> BindWeights(Checkpoint checkpoint, const Config& config,
                                     kernels::ThreadPool& pool);
 

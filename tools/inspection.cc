@@ -150,6 +150,7 @@ Section ExplainSection(const Model& model) {
     list.push_back({{"layer", linear.name},
                     {"shape", {linear.n, linear.k}},
                     {"weights", linear.weights},
+                    {"note", linear.note},
                     {"activations", linear.activations},
                     {"op", linear.op},
                     {"kernel", linear.kernel},
@@ -247,14 +248,14 @@ std::string TokensText(const Section& s) {
 std::string ExplainText(const Section& section) {
   std::vector<std::vector<std::string>> rows = {{"layer", "n x k", "weights",
                                                  "activations", "op", "kernel",
-                                                 "products", "bytes"}};
+                                                 "products", "bytes", ""}};
   for (const Section& linear : section) {
     rows.push_back({Text(linear["layer"]),
                     Text(linear["shape"][0]) + " x " + Text(linear["shape"][1]),
                     Text(linear["weights"]), Text(linear["activations"]),
                     Text(linear["op"]), Text(linear["kernel"]),
                     linear["exact_products"].get<bool>() ? "exact" : "rounded",
-                    Text(linear["bytes"])});
+                    Text(linear["bytes"]), Text(linear["note"])});
   }
   return "\nlayers (exact: every product is one on FP8 hardware, too)\n" +
          Columns(rows);

@@ -18,6 +18,9 @@ ABSL_FLAG(std::string, backend, "",
           "avx512bf16 (the best of this machine)");
 ABSL_FLAG(bool, strict, false,
           "end with an error wherever something would fall back");
+ABSL_FLAG(bool, weight_only, false,
+          "run a quantized model with f32 inputs and the cache of --kv, "
+          "whatever its file asks for");
 
 namespace zqfp::tools {
 namespace {
@@ -39,7 +42,8 @@ std::string BundledModelDirectory() {
 }  // namespace
 
 FlagGroup ModelFlagGroup() {
-  return {"model and machine", {"model", "threads", "backend", "strict"}};
+  return {"model and machine",
+          {"model", "threads", "backend", "strict", "weight_only"}};
 }
 
 absl::StatusOr<std::string> ModelDirectory() {
@@ -63,6 +67,7 @@ absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
   }
   options.backend = absl::GetFlag(FLAGS_backend);
   options.strict = absl::GetFlag(FLAGS_strict);
+  options.weight_only = absl::GetFlag(FLAGS_weight_only);
   options.max_tokens = max_tokens;
   return options;
 }

@@ -132,7 +132,7 @@ struct QuantizeTokensArgs {
 // Matmul: y = x W^T + (x V^T) U^T + bias + residual, weights of any format
 //   shapes   x [m, k]; W [n, k]; bias [n] or null; residual, y [m, n]; U, V of
 //            LorcView, where W has them
-//   dtypes   x, bias, residual, y f32; W f32|bf16|f16|e4m3|e2m1 (free or shift)
+//   dtypes   x, bias, residual, y f32; W of any WeightFormat
 //   numerics products and sums in f32 or wider, any order
 //   memory   y may be residual; residual may be null
 struct MatmulArgs {
@@ -148,8 +148,8 @@ struct MatmulArgs {
 //   y[t,n] = s_x[t] * S_row[n] * sum_g 2^-shift[n,g] sum_{k in g} q[t,k] c[n,k]
 //            + low-rank branch + bias + residual       [arXiv:2307.09782, 3.3]
 //   shapes   as Matmul
-//   dtypes   x e4m3 with one scale per token; W e2m1 (free or shift) | e4m3;
-//            bias, residual, y f32
+//   dtypes   x e4m3 with one scale per token; W e2m1 | e4m3, with the scales of
+//            any WeightFormat; bias, residual, y f32
 //   numerics every product is exact; sums in f32 or wider, any order; a
 //            residual or bias is added after the scales
 //   memory   y may be residual

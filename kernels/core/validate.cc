@@ -42,10 +42,21 @@ absl::Status CheckEpsilon(const char* subject, float epsilon) {
       fmt::format("{}: want 0 <= epsilon < 1, found {}", subject, epsilon));
 }
 
-absl::Status CheckE2m1(const WeightView& weight) {
+absl::Status CheckGroups(const WeightView& weight) {
   const int64_t g = weight.group_size;
-  if (g != 32 && g != 64 && g != 128 && g != 256) {
-    return Bad("weight.group_size", "32, 64, 128 or 256", g);
+  const bool is_e4m3_scaled = weight.format == WeightFormat::kE2m1E4m3;
+  if (g != 32 && g != 64 && g != 128 && g != 256 &&
+      !(is_e4m3_scaled && g == 16)) {
+    return Bad("weight.group_size",
+               is_e4m3_scaled ? "16, 32, 64, 128 or 256" : "32, 64, 128 or 256",
+               g);
+  }
+  if (is_e4m3_scaled) {
+    return CheckPointer("weight.scale_code", weight.scale_code);
+  }
+  if (weight.format == WeightFormat::kE4m3Groups) {
+    ZQFP_RETURN_IF_ERROR(CheckDim("weight.scale_rows", weight.scale_rows));
+    return CheckPointer("weight.group_scale", weight.group_scale);
   }
   if (weight.format == WeightFormat::kE2m1Free) {
     return CheckPointer("weight.group_scale", weight.group_scale);
@@ -91,9 +102,11 @@ absl::Status Validate(const WeightView& weight) {
   ZQFP_RETURN_IF_ERROR(CheckPointer("weight.data", weight.data));
   ZQFP_RETURN_IF_ERROR(CheckLorc(weight));
   switch (weight.format) {
+    case WeightFormat::kE4m3Groups:
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
-      return CheckE2m1(weight);
+    case WeightFormat::kE2m1E4m3:
+      return CheckGroups(weight);
     case WeightFormat::kE4m3:
       return CheckPointer("weight.row_scale", weight.row_scale);
     default:

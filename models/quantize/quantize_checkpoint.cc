@@ -223,6 +223,12 @@ absl::StatusOr<QuantizeReport> QuantizeCheckpoint(
         "quantized already ({})",
         options.input, std::string(ToString(config.quantization->weights))));
   }
+  if (config.foreign.has_value()) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: want a model in full precision, found one that is quantized "
+        "already ({}); it runs as it is",
+        options.input, ToString(config.foreign->method)));
+  }
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         Checkpoint::Open(options.input));
   // Everything that can be refused is refused before the first byte is written.

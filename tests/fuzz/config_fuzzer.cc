@@ -39,7 +39,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     ZQFP_CHECK(id >= 0 && id < config->vocab_size);
   }
   if (config->quantization.has_value()) {
-    ZQFP_CHECK(config->quantization->group_size >= 32);
+    ZQFP_CHECK(config->quantization->weights != zqfp::LinearFormat::kE2m1 ||
+               config->quantization->group_size >= 32);
+  }
+  if (config->foreign.has_value()) {
+    ZQFP_CHECK(!config->quantization.has_value());
+    for (const char* name : {"lm_head", "model.layers.0.mlp.up_proj"}) {
+      const auto scheme = config->foreign->SchemeOf(name);
+      if (!scheme.ok() || *scheme == nullptr) continue;
+      ZQFP_CHECK((*scheme)->group_size >= 0 && (*scheme)->block_rows >= 1);
+      ZQFP_CHECK((*scheme)->activation_group >= 0);
+    }
   }
   return 0;
 }

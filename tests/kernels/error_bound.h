@@ -50,14 +50,22 @@ inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
     case Op::kMatmul:
     case Op::kMatmulA8: {
       // k terms (in MatmulA8 the products are exact). A group scale costs one
-      // rounding per group sum (free) or none (powers of two); row and token
-      // scale one each, their product one; then bias, residual, y. The
+      // rounding per group sum or none (powers of two); row and token scale
+      // one each, their product one, a global divisor one; then bias,
+      // residual, y. The
       // low-rank branch has its own k terms, two scales, and is a sum of rank
       // products with one scale more; then it, too, joins y.
-      const bool scaled_groups = formats.weight == WeightFormat::kE2m1Free;
+      const bool coded_scales = formats.weight == WeightFormat::kE2m1E4m3;
+      const bool scaled_groups = formats.weight == WeightFormat::kE2m1Free ||
+                                 formats.weight == WeightFormat::kE4m3Groups;
       const double rank = static_cast<double>(formats.lorc_rank);
       const double branch = formats.lorc_rank > 0 ? rank + 4 : 0;
-      return (terms + (scaled_groups ? 1 : 0) + branch + 6) * u;
+      return (terms +
+              (scaled_groups  ? 1
+               : coded_scales ? 2
+                              : 0) +
+              branch + 6) *
+             u;
     }
     case Op::kRmsNorm:
       // The sum errs by (k + 1) u, the mean and + epsilon by 2 u; the root

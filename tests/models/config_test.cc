@@ -519,7 +519,7 @@ TEST(ConfigTest, QuantizationOfOtherKinds) {
 }
 
 TEST(ConfigTest, QuantizationThatIsNotSupported) {
-  for (const char* method : {"gptq", "awq", "fp8", "compressed-tensors"}) {
+  for (const char* method : {"gptq", "awq", "bitsandbytes"}) {
     nlohmann::json config = Minimal();
     config["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
     ExpectRefusal(config, std::string(method) + " is not supported");

@@ -125,6 +125,9 @@ struct LoadOptions {
   // ZQFP_BACKEND says, else the best of this machine. Never another one.
   std::string backend;
   bool strict = false;  // refuse to run an operation on a slower fallback
+  // Run a quantized model with f32 inputs and the cache of kv_format, whatever
+  // its file asks for.
+  bool weight_only = false;
 };
 
 // What was loaded, and how it runs.

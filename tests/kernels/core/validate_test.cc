@@ -53,14 +53,15 @@ WeightView GoodWeight(WeightFormat format) {
           .data = bytes,
           .row_scale = floats,
           .group_scale = floats,
-          .shift = bytes};
+          .shift = bytes,
+          .scale_code = bytes};
 }
 
 TEST(ValidateTest, Weight) {
   for (const WeightFormat format :
        {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
-        WeightFormat::kE4m3, WeightFormat::kE2m1Free,
-        WeightFormat::kE2m1Shift}) {
+        WeightFormat::kE4m3, WeightFormat::kE4m3Groups, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift, WeightFormat::kE2m1E4m3}) {
     CheckAll<WeightView>(
         GoodWeight(format),
         {{"weight.n", [](WeightView& w) { w.n = 0; }},
@@ -82,6 +83,13 @@ TEST(ValidateTest, WeightScales) {
   CheckAll<WeightView>(GoodWeight(WeightFormat::kE2m1Free), {no_groups});
   CheckAll<WeightView>(GoodWeight(WeightFormat::kE2m1Shift),
                        {no_rows, no_shift});
+  CheckAll<WeightView>(GoodWeight(WeightFormat::kE4m3Groups),
+                       {no_groups, {"weight.scale_rows", [](WeightView& w) {
+                                      w.scale_rows = 0;
+                                    }}});
+  CheckAll<WeightView>(
+      GoodWeight(WeightFormat::kE2m1E4m3),
+      {{"weight.scale_code", [](WeightView& w) { w.scale_code = nullptr; }}});
   // What a format does not use may be missing.
   WeightView plain = {.n = 1, .k = 1, .data = bytes};
   EXPECT_TRUE(Validate(plain).ok());
@@ -89,17 +97,20 @@ TEST(ValidateTest, WeightScales) {
 
 TEST(ValidateTest, WeightGroupSize) {
   for (const WeightFormat format :
-       {WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift}) {
+       {WeightFormat::kE4m3Groups, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift, WeightFormat::kE2m1E4m3}) {
     WeightView weight = GoodWeight(format);
     for (const int64_t size : {32, 64, 128, 256}) {
       weight.group_size = size;
       EXPECT_TRUE(Validate(weight).ok()) << size;
     }
-    for (const int64_t size : {-32, 0, 1, 16, 33, 96, 512}) {
+    for (const int64_t size : {-32, 0, 1, 8, 33, 96, 512}) {
       weight.group_size = size;
       EXPECT_THAT(std::string(Validate(weight).message()),
                   HasSubstr("weight.group_size"));
     }
+    weight.group_size = 16;
+    EXPECT_EQ(Validate(weight).ok(), format == WeightFormat::kE2m1E4m3);
   }
 }
 
