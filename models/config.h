@@ -21,7 +21,14 @@ namespace zqfp {
 enum class Architecture : uint8_t { kLlama, kMistral, kQwen2, kQwen3 };
 
 // How rotary frequencies are stretched beyond the trained context.
-enum class RopeScaling : uint8_t { kNone, kLinear, kDynamic, kYarn, kLlama3 };
+enum class RopeScaling : uint8_t {
+  kNone,
+  kLinear,
+  kDynamic,
+  kYarn,
+  kLlama3,
+  kFactors,
+};
 
 struct RopeConfig {
   double theta = 10000.0;
@@ -36,6 +43,7 @@ struct RopeConfig {
   double mscale = 0.0;                 // yarn, 0: absent
   double mscale_all_dim = 0.0;         // yarn, 0: absent
   bool truncate = true;                // yarn: whole pairs at the ramp ends
+  std::vector<double> factors;         // factors: [head_dim / 2], divisors
 };
 
 // Constraint on the group scales of e2m1 weights (numerics.md, section 2).
@@ -110,8 +118,12 @@ std::string_view ToString(ActivationFormat format);
 absl::StatusOr<Config> ParseConfig(const std::string& json,
                                    const std::string& name);
 
-// ParseConfig on DIRECTORY/config.json, with the ids of
-// generation_config.json where that exists.
+// The text of DIRECTORY/config.json, or what a GGUF file says in its place
+// (FindGguf, GgufConfigText).
+absl::StatusOr<std::string> ReadConfigText(const std::string& directory);
+
+// ParseConfig on that text, with the ids of generation_config.json where that
+// exists.
 absl::StatusOr<Config> LoadConfig(const std::string& directory);
 
 }  // namespace zqfp

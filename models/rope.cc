@@ -106,6 +106,11 @@ RopeFrequencies ComputeRopeFrequencies(const Config& config, int64_t length) {
     case RopeScaling::kLlama3:
       ScaleLlama3(rope, frequencies.inverse);
       break;
+    case RopeScaling::kFactors:
+      for (size_t i = 0; i < frequencies.inverse.size(); ++i) {
+        frequencies.inverse[i] /= rope.factors[i];
+      }
+      break;
   }
   return frequencies;
 }

@@ -37,11 +37,29 @@ absl::StatusOr<RopeScaling> ReadKind(const JsonReader& rope) {
   ZQFP_RETURN_IF_ERROR(rope.Read("rope_type", &kind));
   for (const RopeScaling scaling :
        {RopeScaling::kNone, RopeScaling::kLinear, RopeScaling::kDynamic,
-        RopeScaling::kYarn, RopeScaling::kLlama3}) {
+        RopeScaling::kYarn, RopeScaling::kLlama3, RopeScaling::kFactors}) {
     if (kind == ToString(scaling)) return scaling;
   }
   return NotSupported(rope, "rope_type", kind,
-                      "are default, linear, dynamic, yarn and llama3");
+                      "are default, linear, dynamic, yarn, llama3 and factors");
+}
+
+// "factors", one for each pair: the general form of what llama3 does, as GGUF
+// files have it.
+absl::Status ReadFactors(const JsonReader& rope, Config& config) {
+  const json* factors = rope.Find("factors");
+  const auto size = static_cast<size_t>(config.head_dim / 2);
+  if (factors == nullptr || !factors->is_array() || factors->size() != size) {
+    return rope.Wrong("factors", fmt::format("a list of {} numbers", size));
+  }
+  for (const json& factor : *factors) {
+    const double value = factor.is_number() ? factor.get<double>() : 0.0;
+    if (!(value > 0) || value > 3.5e38) {
+      return rope.Wrong("factors", "finite numbers above 0");
+    }
+    config.rope.factors.push_back(value);
+  }
+  return absl::OkStatus();
 }
 
 // Only whole heads are rotated by the four architectures.
@@ -150,6 +168,9 @@ absl::Status ReadRope(const JsonReader& reader, Config& config) {
   ZQFP_RETURN_IF_ERROR(rope.Read("rope_theta", kTheta, &config.rope.theta));
   ZQFP_ASSIGN_OR_RETURN(config.rope.scaling, ReadKind(rope));
   if (config.rope.scaling == RopeScaling::kNone) return absl::OkStatus();
+  if (config.rope.scaling == RopeScaling::kFactors) {
+    return ReadFactors(rope, config);
+  }
   return ReadScaling(reader, rope, config);
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/core/status_macros.h"
 #include "models/architectures.h"
 #include "models/finite_scan.h"
+#include "models/gguf_blocks.h"
 
 namespace zqfp {
 namespace {
@@ -38,6 +39,7 @@ class Binder {
                           std::vector<float>* values);
   absl::StatusOr<const float*> BindScales(const std::string& name, Shape shape);
   absl::Status BindFloat(const std::string& name, LinearWeight* linear);
+  absl::Status BindBlocks(const std::string& name, LinearWeight* linear);
   absl::Status BindE4m3(LinearWeight* linear);
   absl::Status BindE2m1(LinearWeight* linear);
   absl::Status BindShifts(LinearWeight* linear, int64_t groups);
@@ -123,12 +125,44 @@ absl::StatusOr<const float*> Binder::BindScales(const std::string& name,
   return scales;
 }
 
+// GGUF's blocks, as kernels read them.
+absl::Status Binder::BindBlocks(const std::string& name, LinearWeight* linear) {
+  kernels::WeightView& view = linear->view;
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(name, {DType::kQ8Blocks, DType::kMxfp4Blocks}, {view.n, view.k}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  linear->source = tensor->source;
+  linear->source_bytes = tensor->num_bytes;
+  if (tensor->dtype == DType::kMxfp4Blocks) {
+    ZQFP_ASSIGN_OR_RETURN(RelaidWeight relaid, RelayMxfp4(*tensor, pool_));
+    relaid.view.n = view.n;
+    relaid.view.k = view.k;
+    view = relaid.view;
+    linear->memory =
+        std::make_shared<const MappedFile>(std::move(relaid.memory));
+  } else {
+    ZQFP_ASSIGN_OR_RETURN(MappedFile floats, ExpandTensor(*tensor, pool_));
+    view.format = WeightFormat::kF32;
+    view.data = floats.bytes().data();
+    linear->memory = std::make_shared<const MappedFile>(std::move(floats));
+  }
+  DropPages(tensor->data, tensor->num_bytes);
+  return absl::OkStatus();
+}
+
 absl::Status Binder::BindFloat(const std::string& name, LinearWeight* linear) {
+  const Tensor* found = checkpoint_.Find(name);
+  if (found != nullptr && BlockElements(found->dtype) > 1) {
+    return BindBlocks(name, linear);
+  }
   kernels::WeightView& view = linear->view;
   ZQFP_ASSIGN_OR_RETURN(
       const Tensor* tensor,
       Take(name, {DType::kF32, DType::kBf16, DType::kF16}, {view.n, view.k}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  linear->source = tensor->source;
+  linear->source_bytes = tensor->source.empty() ? 0 : tensor->num_bytes;
   view.data = tensor->data;
   view.format = tensor->dtype == DType::kF32    ? WeightFormat::kF32
                 : tensor->dtype == DType::kBf16 ? WeightFormat::kBf16
@@ -289,10 +323,22 @@ std::string Binder::EmbeddingName() const {
 
 absl::Status Binder::BindEmbedding(Weights* weights) {
   const std::string name = EmbeddingName();
-  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor,
-                        Take(name, {DType::kF32, DType::kBf16, DType::kF16},
-                             {config_.vocab_size, config_.model_dim}));
+  std::vector<DType> dtypes = {DType::kF32, DType::kBf16, DType::kF16};
+  const Tensor* found = checkpoint_.Find(name);
+  const bool blocks = found != nullptr && BlockElements(found->dtype) > 1;
+  if (blocks) dtypes = {found->dtype};
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(name, dtypes, {config_.vocab_size, config_.model_dim}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  if (blocks) {
+    ZQFP_ASSIGN_OR_RETURN(MappedFile floats, ExpandTensor(*tensor, pool_));
+    weights->embedding = floats.bytes().data();
+    weights->embedding_memory =
+        std::make_shared<const MappedFile>(std::move(floats));
+    DropPages(tensor->data, tensor->num_bytes);
+    return absl::OkStatus();
+  }
   weights->embedding = tensor->data;
   weights->embedding_format = FormatOf(tensor->dtype);
   return absl::OkStatus();
@@ -317,9 +363,18 @@ absl::Status Binder::BindHead(Weights* weights) {
   }
   // Some exporters write the tied head a second time; it is the same tensor.
   taken_.insert(std::string(table.lm_head) + ".weight");
-  weights->lm_head.name = table.lm_head;
-  weights->lm_head.view = {.n = n, .k = k};
-  return BindFloat(EmbeddingName(), &weights->lm_head);
+  LinearWeight& linear = weights->lm_head;
+  linear.name = table.lm_head;
+  linear.view = {.n = n, .k = k};
+  const Tensor* tensor = checkpoint_.Find(EmbeddingName());
+  if (tensor != nullptr && tensor->dtype == DType::kQ8Blocks) {
+    linear.view.data = weights->embedding;  // expanded once, in f32
+    linear.memory = weights->embedding_memory;
+    linear.source = tensor->source;
+    linear.source_bytes = tensor->num_bytes;
+    return absl::OkStatus();
+  }
+  return BindFloat(EmbeddingName(), &linear);
 }
 
 absl::Status Binder::CheckNothingLeft() const {
@@ -382,6 +437,24 @@ int64_t LinearWeight::num_bytes() const {
       return bytes + view.n * ((view.k + 1) / 2 + 4 * groups);
     case WeightFormat::kE2m1Shift:
       return bytes + view.n * ((view.k + 1) / 2 + groups + 4);
+  }
+  return bytes;
+}
+
+int64_t Weights::ConvertedBytes() const {
+  std::set<const MappedFile*> counted;  // a tied head shares the embedding's
+  int64_t bytes = 0;
+  const auto add = [&](const std::shared_ptr<const MappedFile>& memory) {
+    if (memory == nullptr || !counted.insert(memory.get()).second) return;
+    bytes += static_cast<int64_t>(memory->bytes().size());
+  };
+  add(embedding_memory);
+  add(lm_head.memory);
+  for (const LayerWeights& layer : layers) {
+    for (const LinearWeight* linear : {&layer.q, &layer.k, &layer.v, &layer.o,
+                                       &layer.gate, &layer.up, &layer.down}) {
+      add(linear->memory);
+    }
   }
   return bytes;
 }

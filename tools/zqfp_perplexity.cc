@@ -7,6 +7,7 @@
 
 #include "absl/flags/flag.h"
 #include "engine/evaluation.h"
+#include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tokenizer/tokenizer.h"
@@ -123,7 +124,7 @@ absl::Status Run() {
       ReadCorpus(absl::GetFlag(FLAGS_text), absl::GetFlag(FLAGS_split)));
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                        LoadTokenizer(directory));
+                        LoadModelTokenizer(directory));
   ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
                         LoadModelFromFlags(kStepTokens));
   CatchInterrupt();

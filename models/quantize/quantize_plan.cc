@@ -73,9 +73,10 @@ std::vector<TensorPlan> Outputs(const QuantizeJob& job,
 absl::Status Planner::Add(const Item& item) {
   ZQFP_ASSIGN_OR_RETURN(const Tensor* source,
                         checkpoint_.Get(item.source_name));
-  const bool is_float = source->dtype == DType::kF32 ||
-                        source->dtype == DType::kBf16 ||
-                        source->dtype == DType::kF16;
+  const bool is_float =
+      source->dtype == DType::kF32 || source->dtype == DType::kBf16 ||
+      source->dtype == DType::kF16 ||
+      (source->dtype == DType::kQ8Blocks && item.treatment != Treatment::kCopy);
   if (!is_float || source->shape != item.shape) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: {}: want F32 or BF16 or F16 [{}], file has {}", source->file,
@@ -87,7 +88,8 @@ absl::Status Planner::Add(const Item& item) {
                      .scheme = item.scheme,
                      .calibrated_layer = item.calibrated_layer};
   // 16 bits stay what they are: f16 has mantissa bits that bf16 lacks.
-  if (job.treatment == Treatment::kToBf16 && source->dtype != DType::kF32) {
+  if (job.treatment == Treatment::kToBf16 && source->dtype != DType::kF32 &&
+      source->dtype != DType::kQ8Blocks) {
     job.treatment = Treatment::kCopy;
   }
   job.outputs = Outputs(job, item.name);
