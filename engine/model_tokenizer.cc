@@ -4,9 +4,7 @@
 #include <limits>
 
 #include "kernels/core/status_macros.h"
-#include "models/gguf.h"
 #include "models/gguf_config.h"
-#include "tokenizer/gguf_tokenizer.h"
 
 namespace zqfp {
 namespace {
@@ -21,8 +19,9 @@ absl::Status ReadFlag(const Gguf& gguf, const std::string& key,
   return absl::OkStatus();
 }
 
-// Views into the file.
-absl::StatusOr<GgufVocabulary> ReadVocabulary(const Gguf& gguf) {
+}  // namespace
+
+absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const Gguf& gguf) {
   const std::string prefix = "tokenizer.ggml.";
   GgufVocabulary vocabulary;
   vocabulary.name = gguf.name();
@@ -50,15 +49,13 @@ absl::StatusOr<GgufVocabulary> ReadVocabulary(const Gguf& gguf) {
   return vocabulary;
 }
 
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadModelTokenizer(
     const std::string& path) {
   ZQFP_ASSIGN_OR_RETURN(const std::string found, FindGguf(path));
   if (found.empty()) return LoadTokenizer(path);
   ZQFP_ASSIGN_OR_RETURN(const auto file, OpenGguf(found));
   ZQFP_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
-                        ReadVocabulary(file->content));
+                        ReadGgufVocabulary(file->content));
   return MakeGgufTokenizer(vocabulary);
 }
 
@@ -69,7 +66,7 @@ absl::StatusOr<std::map<std::string, std::string>> TokenizerFilesOfGguf(
   if (found.empty()) return files;
   ZQFP_ASSIGN_OR_RETURN(const auto file, OpenGguf(found));
   ZQFP_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
-                        ReadVocabulary(file->content));
+                        ReadGgufVocabulary(file->content));
   absl::StatusOr<TokenizerFiles> made = MakeTokenizerFiles(vocabulary);
   if (absl::IsNotFound(made.status())) return files;
   ZQFP_RETURN_IF_ERROR(made.status());

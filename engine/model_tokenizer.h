@@ -11,9 +11,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "models/gguf.h"
+#include "tokenizer/gguf_tokenizer.h"
 #include "tokenizer/tokenizer.h"
 
 namespace zqfp {
+
+// tokenizer.* of the metadata; views into the file. InvalidArgument for a value
+// of another type.
+absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const Gguf& gguf);
 
 // LoadTokenizer(path), or the tokenizer of the GGUF file that `path` names
 // (FindGguf). NotFound where there is none.
