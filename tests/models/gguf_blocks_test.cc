@@ -127,8 +127,10 @@ TEST(GgufBlocksTest, RowsWithinTheWindowShareARowScale) {
   for (const int top : {15, 127, 252}) {
     Blocks blocks(DType::kMxfp4Blocks, 5, 96);
     FillRandom(blocks, 1, std::max(0, top - 14), top);
-    // Both ends of the window, in one row.
-    blocks.Block(0)[0] = static_cast<uint8_t>(top);
+    // Every row reaches the top; the first has both ends of the window.
+    for (int64_t row = 0; row < 5; ++row) {
+      blocks.Block(row * 3)[0] = static_cast<uint8_t>(top);
+    }
     blocks.Block(1)[0] = static_cast<uint8_t>(top - 14);
     ExpectRelaidEqualsExpanded(blocks, WeightFormat::kE2m1Shift);
   }
