@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/status_macros.h"
+#include "models/mapped_file.h"
 #include "models/safetensors.h"
 
 namespace zqfp {
