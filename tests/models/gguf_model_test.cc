@@ -192,7 +192,7 @@ TEST(GgufModelTest, QuantizesFloatsAndExpandedBlocks) {
     QuantizeOptions options;
     options.input = GoldenFile(name);
     options.output = scratch / "quantized";
-    options.scales.group_size = 32;
+    options.linears.grid.scales.group_size = 32;
     options.num_threads = 1;
     options.companions = {{"tokenizer.json", "{}"}};
     const auto report = QuantizeCheckpoint(options);
