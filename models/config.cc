@@ -10,6 +10,8 @@
 #include "kernels/core/status_macros.h"
 #include "kernels/core/views.h"
 #include "models/foreign_config.h"
+#include "models/gguf.h"
+#include "models/gguf_config.h"
 #include "models/json_reader.h"
 #include "models/mapped_file.h"
 #include "models/quantization_config.h"
@@ -324,8 +326,8 @@ std::string_view ToString(Architecture architecture) {
 }
 
 std::string_view ToString(RopeScaling scaling) {
-  constexpr const char* kNames[] = {"default", "linear", "dynamic",
-                                    "yarn",    "llama3", "longrope"};
+  constexpr const char* kNames[] = {"default", "linear",   "dynamic", "yarn",
+                                    "llama3",  "longrope", "factors"};
   return kNames[static_cast<size_t>(scaling)];
 }
 
@@ -379,14 +381,24 @@ absl::StatusOr<Config> ParseConfig(const std::string& json_text,
   return config;
 }
 
+absl::StatusOr<std::string> ReadConfigText(const std::string& directory) {
+  ZQFP_ASSIGN_OR_RETURN(const std::string gguf, FindGguf(directory));
+  if (gguf.empty()) {
+    const std::filesystem::path base(directory);
+    return ReadSmallFile((base / "config.json").string(), kMaxConfigBytes);
+  }
+  ZQFP_ASSIGN_OR_RETURN(const auto file, OpenGguf(gguf));
+  return GgufConfigText(file->content);
+}
+
 absl::StatusOr<Config> LoadConfig(const std::string& directory) {
   namespace fs = std::filesystem;
-  const fs::path base(directory);
-  ZQFP_ASSIGN_OR_RETURN(
-      const std::string text,
-      ReadSmallFile((base / "config.json").string(), kMaxConfigBytes));
-  ZQFP_ASSIGN_OR_RETURN(Config config, ParseConfig(text, "config.json"));
-  const fs::path generation = base / "generation_config.json";
+  ZQFP_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(directory));
+  ZQFP_ASSIGN_OR_RETURN(const std::string gguf, FindGguf(directory));
+  const std::string name =
+      gguf.empty() ? "config.json" : fs::path(gguf).filename().string();
+  ZQFP_ASSIGN_OR_RETURN(Config config, ParseConfig(text, name));
+  const fs::path generation = fs::path(directory) / "generation_config.json";
   std::error_code error;
   if (fs::exists(generation, error)) {
     ZQFP_RETURN_IF_ERROR(AddGenerationIds(generation.string(), config));

@@ -50,7 +50,8 @@ enum class RopeScaling : uint8_t {
   kDynamic,
   kYarn,
   kLlama3,
-  kLongrope
+  kLongrope,
+  kFactors,
 };
 
 struct RopeConfig {
@@ -67,6 +68,7 @@ struct RopeConfig {
   double mscale = 0.0;                 // yarn, 0: absent
   double mscale_all_dim = 0.0;         // yarn, 0: absent
   bool truncate = true;                // yarn: whole pairs at the ramp ends
+  std::vector<double> factors;         // factors: [head_dim / 2], divisors
   // longrope: each pair's divisor up to and beyond original_max_positions.
   std::vector<double> short_factor, long_factor;  // [rotary_dim / 2]
 
@@ -164,9 +166,12 @@ std::string_view ToString(LinearFormat format);
 absl::StatusOr<Config> ParseConfig(const std::string& json,
                                    const std::string& name);
 
-// ParseConfig on DIRECTORY/config.json, with the ids of
-// generation_config.json where that exists, and what ModelOpt's
-// hf_quant_config.json says.
+// The text of DIRECTORY/config.json, or what a GGUF file says in its place
+// (FindGguf, GgufConfigText).
+absl::StatusOr<std::string> ReadConfigText(const std::string& directory);
+
+// ParseConfig on that text, with the ids of generation_config.json where that
+// exists, and what ModelOpt's hf_quant_config.json says.
 absl::StatusOr<Config> LoadConfig(const std::string& directory);
 
 }  // namespace zqfp

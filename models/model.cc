@@ -50,6 +50,15 @@ kernels::RaggedBatchView ViewOf(const Batch& batch) {
           batch.page_table.data(), batch.page_table_stride};
 }
 
+// Of an e2m1 weight: the config's word, or, where another container brought it
+// (MXFP4), what its powers of two came to.
+std::string_view Constraint(const LinearWeight& linear, const Config& config) {
+  if (config.quantization) return ToString(config.quantization->constraint);
+  return ToString(linear.view.format == kernels::WeightFormat::kE2m1Free
+                      ? ScaleConstraint::kFree
+                      : ScaleConstraint::kM1);
+}
+
 std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
   using kernels::WeightFormat;
   if (!linear.origin.empty()) return linear.origin;
@@ -67,8 +76,7 @@ std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
       return linear.origin;
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
-      return fmt::format("e2m1 {} group {}",
-                         ToString(config.quantization->constraint),
+      return fmt::format("e2m1 {} group {}", Constraint(linear, config),
                          linear.view.group_size);
   }
   return "";
@@ -395,6 +403,10 @@ const ModelOptions& Model::options() const { return state_->options; }
 
 int64_t Model::weight_bytes() const { return state_->weights.StreamedBytes(); }
 
+int64_t Model::converted_bytes() const {
+  return state_->weights.ConvertedBytes();
+}
+
 int64_t Model::buffer_bytes() const {
   return state_->activations->num_bytes() + state_->workspace_bytes;
 }
@@ -424,6 +436,8 @@ std::vector<LinearInfo> Model::Explain() const {
          .n = linear.view.n,
          .k = linear.view.k,
          .num_bytes = linear.num_bytes(),
+         .source = linear.source,
+         .source_bytes = linear.source_bytes,
          .exact = linear.view.format == kernels::WeightFormat::kE2m1Shift ||
                   linear.view.format == kernels::WeightFormat::kE4m3Groups ||
                   linear.view.format == kernels::WeightFormat::kE4m3});

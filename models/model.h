@@ -62,7 +62,11 @@ struct LinearInfo {
   std::string kernel;       // "avx512bf16"
   int64_t n = 0, k = 0;
   int64_t num_bytes = 0;  // weight and scales, as in memory
-  bool exact = false;     // every product exact on FP8 hardware (shift window)
+  // What the file calls it, and its bytes there, where that is not
+  // safetensors: "GGUF Q8_0".
+  std::string source;
+  int64_t source_bytes = 0;
+  bool exact = false;  // every product exact on FP8 hardware (shift window)
 };
 
 class Model {
@@ -103,6 +107,9 @@ class Model {
   const ModelOptions& options() const;  // as resolved: threads, backend
   // Bytes of weights that one generated token streams.
   int64_t weight_bytes() const;
+  // Memory of weights that could not be read where the file has them (blocks of
+  // GGUF files that were expanded or re-laid).
+  int64_t converted_bytes() const;
   int64_t buffer_bytes() const;  // activations and workspace
   // Whether the weights are stored in full precision f32 (KV default: f32).
   bool full_precision() const;

@@ -132,6 +132,11 @@ RopeFrequencies ComputeRopeFrequencies(const RopeConfig& rope,
     case RopeScaling::kLongrope:
       ScaleLongrope(rope, length, frequencies);
       break;
+    case RopeScaling::kFactors:
+      for (size_t i = 0; i < frequencies.inverse.size(); ++i) {
+        frequencies.inverse[i] /= rope.factors[i];
+      }
+      break;
   }
   return frequencies;
 }

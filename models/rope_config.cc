@@ -24,7 +24,7 @@ constexpr const char* kUnknownVariants[] = {
 // Keys of longrope, which is Phi-3's.
 constexpr const char* kLongropeKeys[] = {"short_factor", "long_factor"};
 constexpr char kSupportedKinds[] =
-    "are default, linear, dynamic, yarn and llama3";
+    "are default, linear, dynamic, yarn, llama3 and factors";
 
 absl::Status NotSupported(const JsonReader& reader, const char* key,
                           const std::string& found,
@@ -49,7 +49,7 @@ absl::StatusOr<RopeScaling> ReadKind(const JsonReader& rope,
   }
   for (const RopeScaling scaling :
        {RopeScaling::kNone, RopeScaling::kLinear, RopeScaling::kDynamic,
-        RopeScaling::kYarn, RopeScaling::kLlama3}) {
+        RopeScaling::kYarn, RopeScaling::kLlama3, RopeScaling::kFactors}) {
     if (kind == ToString(scaling)) return scaling;
   }
   return NotSupported(rope, "rope_type", kind, kSupportedKinds);
@@ -75,7 +75,8 @@ absl::Status ReadRotaryDim(const JsonReader& reader, Config& config) {
                                   config.head_dim));
 }
 
-// A list of one positive number for each pair.
+// A list of one positive number for each pair: longrope has two; "factors" is
+// the general form of what llama3 does, as GGUF files have it.
 absl::Status ReadFactors(const JsonReader& rope, const char* key, int64_t size,
                          std::vector<double>* out) {
   const json* list = rope.Find(key);
@@ -219,6 +220,10 @@ absl::Status ReadMembers(const JsonReader& reader, const JsonReader& rope,
     }
   }
   if (config.rope.scaling == RopeScaling::kNone) return absl::OkStatus();
+  if (config.rope.scaling == RopeScaling::kFactors) {
+    return ReadFactors(rope, "factors", config.rotary_dim() / 2,
+                       &config.rope.factors);
+  }
   return ReadScaling(reader, rope, config);
 }
 

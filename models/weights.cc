@@ -14,6 +14,7 @@
 #include "models/architectures.h"
 #include "models/finite_scan.h"
 #include "models/foreign_weights.h"
+#include "models/gguf_blocks.h"
 #include "models/tensor_part.h"
 
 namespace zqfp {
@@ -42,6 +43,7 @@ class Binder {
                         NormWeight* norm);
   absl::StatusOr<const float*> BindScales(const std::string& name, Shape shape);
   absl::Status BindFloat(const std::string& name, LinearWeight* linear);
+  absl::Status BindBlocks(const std::string& name, LinearWeight* linear);
   absl::Status BindE4m3(LinearWeight* linear);
   absl::Status BindE2m1(LinearWeight* linear);
   absl::Status BindShifts(LinearWeight* linear, int64_t groups);
@@ -54,7 +56,8 @@ class Binder {
   absl::Status BindLayer(int64_t index, LayerWeights* layer);
   std::string EmbeddingName() const;
   absl::Status BindTable(const std::string& name, int64_t num_rows,
-                         ValueFormat* format, const void** table);
+                         ValueFormat* format, const void** table,
+                         std::shared_ptr<const MappedFile>* memory);
   absl::Status BindHead(Weights* weights);
   absl::Status CheckNothingLeft() const;
   WeightFormat DecoderFormat(const std::string& linear) const;
@@ -136,12 +139,44 @@ absl::StatusOr<const float*> Binder::BindScales(const std::string& name,
   return scales;
 }
 
+// GGUF's blocks, as kernels read them.
+absl::Status Binder::BindBlocks(const std::string& name, LinearWeight* linear) {
+  kernels::WeightView& view = linear->view;
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(name, {DType::kQ8Blocks, DType::kMxfp4Blocks}, {view.n, view.k}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  linear->source = tensor->source;
+  linear->source_bytes = tensor->num_bytes;
+  if (tensor->dtype == DType::kMxfp4Blocks) {
+    ZQFP_ASSIGN_OR_RETURN(RelaidWeight relaid, RelayMxfp4(*tensor, pool_));
+    relaid.view.n = view.n;
+    relaid.view.k = view.k;
+    view = relaid.view;
+    linear->memory =
+        std::make_shared<const MappedFile>(std::move(relaid.memory));
+  } else {
+    ZQFP_ASSIGN_OR_RETURN(MappedFile floats, ExpandTensor(*tensor, pool_));
+    view.format = WeightFormat::kF32;
+    view.data = floats.bytes().data();
+    linear->memory = std::make_shared<const MappedFile>(std::move(floats));
+  }
+  DropPages(tensor->data, tensor->num_bytes);
+  return absl::OkStatus();
+}
+
 absl::Status Binder::BindFloat(const std::string& name, LinearWeight* linear) {
+  const Tensor* found = checkpoint_.Find(name);
+  if (found != nullptr && BlockElements(found->dtype) > 1) {
+    return BindBlocks(name, linear);
+  }
   kernels::WeightView& view = linear->view;
   ZQFP_ASSIGN_OR_RETURN(
       const Tensor* tensor,
       Take(name, {DType::kF32, DType::kBf16, DType::kF16}, {view.n, view.k}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  linear->source = tensor->source;
+  linear->source_bytes = tensor->source.empty() ? 0 : tensor->num_bytes;
   view.data = tensor->data;
   view.format = FloatFormat(tensor->dtype);
   return absl::OkStatus();
@@ -322,7 +357,8 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
                                     SizeOf(rule.k, config_),
                                     rule.bias != nullptr && config_.*rule.bias,
                                     DecoderFormat(name), &linear));
-    if (linear.quantized() && config_.quantization->lorc.rank > 0) {
+    if (linear.quantized() && config_.quantization &&
+        config_.quantization->lorc.rank > 0) {
       ZQFP_RETURN_IF_ERROR(BindLorc(&linear));
     }
   }
@@ -341,13 +377,27 @@ std::string Binder::EmbeddingName() const {
   return is_head ? head : embedding;
 }
 
-// A table of which single rows are read: [num_rows, model_dim].
+// A table of which single rows are read: [num_rows, model_dim]. `memory` keeps
+// what blocks of a GGUF file become; where it is null they are not allowed.
 absl::Status Binder::BindTable(const std::string& name, int64_t num_rows,
-                               ValueFormat* format, const void** table) {
+                               ValueFormat* format, const void** table,
+                               std::shared_ptr<const MappedFile>* memory) {
+  std::vector<DType> dtypes = {DType::kF32, DType::kBf16, DType::kF16};
+  const Tensor* found = checkpoint_.Find(name);
+  const bool blocks =
+      memory != nullptr && found != nullptr && BlockElements(found->dtype) > 1;
+  if (blocks) dtypes = {found->dtype};
   ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor,
-                        Take(name, {DType::kF32, DType::kBf16, DType::kF16},
-                             {num_rows, config_.model_dim}));
+                        Take(name, dtypes, {num_rows, config_.model_dim}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  if (blocks) {
+    ZQFP_ASSIGN_OR_RETURN(MappedFile floats, ExpandTensor(*tensor, pool_));
+    *table = floats.bytes().data();
+    *format = ValueFormat::kF32;
+    *memory = std::make_shared<const MappedFile>(std::move(floats));
+    DropPages(tensor->data, tensor->num_bytes);
+    return absl::OkStatus();
+  }
   *table = tensor->data;
   *format = FormatOf(tensor->dtype);
   return absl::OkStatus();
@@ -376,9 +426,18 @@ absl::Status Binder::BindHead(Weights* weights) {
   }
   // Some exporters write the tied head a second time; it is the same tensor.
   taken_.insert(std::string(table.lm_head) + ".weight");
-  weights->lm_head.name = table.lm_head;
-  weights->lm_head.view = {.n = n, .k = k};
-  return BindFloat(EmbeddingName(), &weights->lm_head);
+  LinearWeight& linear = weights->lm_head;
+  linear.name = table.lm_head;
+  linear.view = {.n = n, .k = k};
+  const Tensor* tensor = checkpoint_.Find(EmbeddingName());
+  if (tensor != nullptr && tensor->dtype == DType::kQ8Blocks) {
+    linear.view.data = weights->embedding;  // expanded once, in f32
+    linear.memory = weights->embedding_memory;
+    linear.source = tensor->source;
+    linear.source_bytes = tensor->num_bytes;
+    return absl::OkStatus();
+  }
+  return BindFloat(EmbeddingName(), &linear);
 }
 
 absl::Status Binder::CheckNothingLeft() const {
@@ -405,14 +464,14 @@ absl::Status Binder::CheckNothingLeft() const {
 absl::Status Binder::Bind(Weights* weights) {
   if (config_.foreign) ZQFP_RETURN_IF_ERROR(config_.foreign->CheckRunnable());
   const TensorTable& table = TensorsOf(config_.architecture);
-  ZQFP_RETURN_IF_ERROR(BindTable(EmbeddingName(), config_.vocab_size,
-                                 &weights->embedding_format,
-                                 &weights->embedding));
+  ZQFP_RETURN_IF_ERROR(
+      BindTable(EmbeddingName(), config_.vocab_size, &weights->embedding_format,
+                &weights->embedding, &weights->embedding_memory));
   if (table.positions != nullptr) {
     ZQFP_RETURN_IF_ERROR(BindTable(std::string(table.positions) + ".weight",
                                    SizeOf(Dim::kPositions, config_),
                                    &weights->positions_format,
-                                   &weights->positions));
+                                   &weights->positions, nullptr));
   }
   weights->layers.resize(static_cast<size_t>(config_.num_layers));
   for (int64_t i = 0; i < config_.num_layers; ++i) {
@@ -469,6 +528,24 @@ int64_t LinearWeight::num_bytes() const {
       return bytes + view.n * ((view.k + 1) / 2 + 4 * groups);
     case WeightFormat::kE2m1Shift:
       return bytes + view.n * ((view.k + 1) / 2 + groups + 4);
+  }
+  return bytes;
+}
+
+int64_t Weights::ConvertedBytes() const {
+  std::set<const MappedFile*> counted;  // a tied head shares the embedding's
+  int64_t bytes = 0;
+  const auto add = [&](const std::shared_ptr<const MappedFile>& memory) {
+    if (memory == nullptr || !counted.insert(memory.get()).second) return;
+    bytes += static_cast<int64_t>(memory->bytes().size());
+  };
+  add(embedding_memory);
+  add(lm_head.memory);
+  for (const LayerWeights& layer : layers) {
+    for (const LinearWeight* linear : {&layer.q, &layer.k, &layer.v, &layer.o,
+                                       &layer.gate, &layer.up, &layer.down}) {
+      add(linear->memory);
+    }
   }
   return bytes;
 }

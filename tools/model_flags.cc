@@ -9,9 +9,10 @@
 #include "absl/flags/flag.h"
 #include "kernels/core/status_macros.h"
 
-ABSL_FLAG(std::string, model, "",
-          "directory of a Hugging Face style model, quantized or not (the "
-          "bundled one)");
+ABSL_FLAG(
+    std::string, model, "",
+    "a model: a Hugging Face style directory, quantized or not, or a GGUF "
+    "file (the bundled one)");
 ABSL_FLAG(int32_t, threads, 0, "threads to use (all physical cores)");
 ABSL_FLAG(std::string, backend, "",
           "kernels to use, as ZQFP_BACKEND: reference, avx2, avx512, "

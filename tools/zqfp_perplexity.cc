@@ -11,6 +11,7 @@
 
 #include "absl/flags/flag.h"
 #include "engine/comparison_plot.h"
+#include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/command_line.h"
@@ -144,7 +145,7 @@ absl::Status Prefix(const std::string& prefix, const absl::Status& status) {
 absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
                                      const ModelOptions& options) {
   LoadedModel loaded;
-  ZQFP_ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(directory));
+  ZQFP_ASSIGN_OR_RETURN(loaded.tokenizer, LoadModelTokenizer(directory));
   ZQFP_ASSIGN_OR_RETURN(loaded.model, Model::Load(directory, options));
   return loaded;
 }

@@ -80,9 +80,9 @@ absl::StatusOr<const Tensor*> Planner::Take(const std::string& name,
   const std::string stored =
       StoredName(TensorsOf(config_.architecture), checkpoint_, name);
   ZQFP_ASSIGN_OR_RETURN(const Tensor* source, checkpoint_.Get(stored));
-  const bool is_float = source->dtype == DType::kF32 ||
-                        source->dtype == DType::kBf16 ||
-                        source->dtype == DType::kF16;
+  const bool is_float =
+      source->dtype == DType::kF32 || source->dtype == DType::kBf16 ||
+      source->dtype == DType::kF16 || source->dtype == DType::kQ8Blocks;
   if (!is_float || source->shape != shape) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: {}: want F32 or BF16 or F16 [{}], file has {}", source->file,
@@ -96,7 +96,8 @@ absl::StatusOr<const Tensor*> Planner::Take(const std::string& name,
 void Planner::AddJob(QuantizeJob job, const std::string& output) {
   job.name = output.substr(0, output.rfind('.'));
   // 16 bits stay what they are: f16 has mantissa bits that bf16 lacks.
-  if (job.treatment == Treatment::kToBf16 && job.source->dtype != DType::kF32) {
+  if (job.treatment == Treatment::kToBf16 && job.source->dtype != DType::kF32 &&
+      job.source->dtype != DType::kQ8Blocks) {
     job.treatment = Treatment::kCopy;
   }
   job.outputs = Outputs(job, output);
@@ -109,6 +110,11 @@ void Planner::AddJob(QuantizeJob job, const std::string& output) {
 absl::Status Planner::Add(const Item& item) {
   ZQFP_ASSIGN_OR_RETURN(const Tensor* source,
                         Take(item.source_name, item.shape));
+  if (item.treatment == Treatment::kCopy && source->dtype == DType::kQ8Blocks) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: {}: want F32 or BF16 or F16 of what stays as it is, file has {}",
+        source->file, item.source_name, Describe(*source)));
+  }
   AddJob({.source = source,
           .treatment = item.treatment,
           .scheme = item.scheme,

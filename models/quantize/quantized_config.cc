@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/status_macros.h"
@@ -15,8 +14,6 @@ namespace zqfp {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr int64_t kMaxConfigBytes = 4 << 20;
 
 template <typename Enum>
 std::string Name(Enum value) {
@@ -101,14 +98,12 @@ ordered_json DescribeLinears(const QuantizeOptions& options,
 
 absl::StatusOr<std::string> MakeConfigText(
     const QuantizeOptions& options, const std::vector<std::string>& kept) {
-  const std::string path =
-      (std::filesystem::path(options.input) / "config.json").string();
-  ZQFP_ASSIGN_OR_RETURN(const std::string text,
-                        ReadSmallFile(path, kMaxConfigBytes));
+  ZQFP_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(options.input));
   ordered_json config = ordered_json::parse(text, nullptr, false);
   if (!config.is_object()) {
     return absl::InvalidArgumentError(
-        fmt::format("{}: want a JSON object, found something else", path));
+        fmt::format("{}: want a JSON object as config, found something else",
+                    options.input));
   }
   ordered_json linears = DescribeLinears(options, kept);
   if (options.linears.is_dense()) {

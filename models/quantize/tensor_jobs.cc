@@ -12,6 +12,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/core/status_macros.h"
 #include "models/finite_scan.h"
+#include "models/gguf_blocks.h"
 #include "models/mapped_file.h"
 #include "models/quantize/float_rows.h"
 
@@ -78,11 +79,22 @@ absl::Status TensorJobs::Report(const std::string& name, int64_t done_bytes) {
 }
 
 void TensorJobs::LoadRows(const Tensor& rows) {
+  if (rows.dtype == DType::kQ8Blocks) {
+    const int64_t block = BlockElements(rows.dtype);
+    floats_.resize(static_cast<size_t>(NumElements(rows)));
+    kernels::ParallelFor(exec_, NumElements(rows) / block, 128,
+                         [&](int64_t begin, int64_t end, int) {
+                           ExpandBlocks(rows, begin * block, end * block,
+                                        floats_.data() + begin * block);
+                         });
+    return;
+  }
   LoadFloats(rows.dtype, rows.data, rows.num_bytes / ByteSize(rows.dtype),
              exec_, &floats_);
 }
 
-// Only f32 comes here; a weight beyond bf16's range would become an infinity.
+// Only f32 and Q8_0 come here; a weight beyond bf16's range would become an
+// infinity.
 absl::Status TensorJobs::EncodeBf16(const Tensor& rows,
                                     SafetensorsWriter& writer) {
   LoadRows(rows);

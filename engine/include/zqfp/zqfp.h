@@ -117,7 +117,7 @@ struct Generation {
 enum class KvFormat { kAuto, kF32, kBf16, kE4m3 };
 
 struct LoadOptions {
-  std::string directory;  // a Hugging Face style model directory
+  std::string directory;  // a Hugging Face style one, or a GGUF file
   int num_threads = 0;    // 0: physical cores
   KvFormat kv_format = KvFormat::kAuto;
   int64_t context_tokens = 0;  // cache size; 0: the model's, at most 4096
