@@ -12,8 +12,8 @@ namespace zqfp {
 namespace {
 
 // Pixels.
-constexpr double kWidth = 1000, kHeight = 440;
-constexpr double kTop = 96, kBottom = 350;
+constexpr double kWidth = 1000, kHeight = 470;
+constexpr double kTop = 126, kBottom = 380;
 constexpr double kLeft = 78, kGap = 96, kPanelWidth = 400;
 
 // Colours that stay apart for the colour-blind and in print.
@@ -124,7 +124,7 @@ struct Panel {
 
 std::string Panel::Frame(const std::vector<double>& ticks) const {
   std::string svg =
-      Text(left + kPanelWidth / 2, kTop - 14, title, {.size = 14});
+      Text(left + kPanelWidth / 2, kTop - 24, title, {.size = 14});
   for (int decade = decades.low; decade <= decades.high; ++decade) {
     const double y = decades.Place(std::pow(10.0, decade));
     svg += Line({left, y}, {left + kPanelWidth, y}, "#dddddd");
@@ -176,9 +176,9 @@ std::string Panel::Floor(const ComparisonResult& result) const {
   return Line({left, y}, {left + kPanelWidth, y}, kFloorColor, "8 4", 1.5);
 }
 
-// Round numbers, about five of them, from begin to end.
+// Round numbers, some seven of them, from begin to end.
 std::vector<double> RoundTicks(double begin, double end) {
-  const double rough = std::max(1.0, (end - begin) / 5);
+  const double rough = std::max(1.0, (end - begin) / 7);
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   double step = power;
   for (const double factor : {2.0, 5.0, 10.0}) {
@@ -214,24 +214,33 @@ std::string Legend(const ComparisonResult& result) {
   return svg;
 }
 
+// Two lines under the title.
 std::string Summary(const ComparisonResult& r) {
-  return fmt::format(
-      "protocol {}, window {}, {} tokens: KLD mean {:.4g} +- {:.2g}, median "
-      "{:.4g}, 99 % {:.4g}; same top token {:.2f} %; perplexity ratio {:.5f} "
-      "+- {:.5f}",
-      std::string(ToString(r.model.protocol)), r.model.window,
-      r.model.num_tokens, r.divergence.mean, r.divergence.standard_error,
-      r.divergence.median, r.divergence.p99, r.top1_agreement * 100,
-      r.perplexity_ratio, r.perplexity_ratio_standard_error);
+  const TextStyle grey = {.color = "#555555"};
+  return Text(
+             kWidth / 2, 48,
+             fmt::format("protocol {}, window {}, {} tokens; perplexity "
+                         "{:.4f}, {:.5f} +- {:.5f} of the original's",
+                         std::string(ToString(r.model.protocol)),
+                         r.model.window, r.model.num_tokens, r.model.perplexity,
+                         r.perplexity_ratio, r.perplexity_ratio_standard_error),
+             grey) +
+         Text(kWidth / 2, 66,
+              fmt::format("divergence: mean {:.4g} +- {:.2g}, median {:.4g}, "
+                          "99 % {:.4g}, max {:.4g}; same top token {:.2f} %",
+                          r.divergence.mean, r.divergence.standard_error,
+                          r.divergence.median, r.divergence.p99,
+                          r.divergence.max, r.top1_agreement * 100),
+              grey);
 }
 
-// The share of all tokens that each bucket holds, as small numbers in it.
+// The share of all tokens that each bucket holds, as small numbers above it.
 std::string Shares(const Panel& panel, const ComparisonResult& result) {
   std::string svg;
   for (const DivergenceBucket& bucket : result.by_confidence) {
     const double share = static_cast<double>(bucket.num_tokens) /
                          static_cast<double>(result.model.num_tokens);
-    svg += Text(panel.Place((bucket.begin + bucket.end) / 2), kBottom - 6,
+    svg += Text(panel.Place((bucket.begin + bucket.end) / 2), kTop - 6,
                 fmt::format("{:.0f} %", share * 100),
                 {.size = 10, .color = "#777777"});
   }
@@ -263,7 +272,7 @@ std::string PlotComparison(const ComparisonResult& result,
   svg += Text(kWidth / 2, 26,
               fmt::format("KL({} || {})", original_name, model_name),
               {.size = 16});
-  svg += Text(kWidth / 2, 48, Summary(result), {.color = "#555555"});
+  svg += Summary(result);
   svg += position.Frame(RoundTicks(position.begin, position.end));
   svg += confidence.Frame({0, 0.2, 0.4, 0.6, 0.8, 1});
   svg += Shares(confidence, result);

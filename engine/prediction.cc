@@ -158,10 +158,11 @@ PredictionPair PredictPair(absl::Span<const float> original,
   }
   const double divergence =
       distance / sum - (std::log(sum) - std::log(model_sum));
-  // Rounding may leave a nothing below zero; NaN stays.
+  // Rounding may leave a little less than nothing.
+  const bool below = std::isfinite(divergence) && divergence < 0;
   return {.original = Make(original, top, sum, target),
           .model = Make(model, model_top, model_sum, target),
-          .divergence = divergence < 0 ? 0 : divergence};
+          .divergence = below ? 0 : divergence};
 }
 
 }  // namespace zqfp

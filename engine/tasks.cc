@@ -230,6 +230,10 @@ absl::StatusOr<TaskResult> RunTask(Model& model, const Tokenizer& tokenizer,
                       std::string(outcomes.status().message())));
     }
     tally.Add(options.task, examples[i], *outcomes);
+    std::vector<double>& own = result.log_likelihoods.emplace_back();
+    for (const Outcome& outcome : *outcomes) {
+      own.push_back(outcome.log_likelihood);
+    }
     if (options.progress &&
         !options.progress(static_cast<int64_t>(i + 1),
                           static_cast<int64_t>(examples.size()))) {

@@ -81,6 +81,8 @@ struct TaskResult {
   Score accuracy;
   Score normalised_accuracy;  // multiple-choice only
   Score perplexity;           // lambada only
+  // ln p of each example's choices.
+  std::vector<std::vector<double>> log_likelihoods;
 };
 
 // InvalidArgument for examples that cannot be scored: no token in a choice, a
