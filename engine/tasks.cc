@@ -33,7 +33,7 @@ struct Outcome {
   bool greedy = true;  // every token is the likeliest
 };
 
-// ids and where the continuation begins in them.
+// The ids, as the header says, and where the continuation begins in them.
 absl::StatusOr<Request> EncodePair(const Tokenizer& tokenizer,
                                    std::string_view context,
                                    std::string_view continuation) {
@@ -62,10 +62,16 @@ absl::StatusOr<Request> EncodePair(const Tokenizer& tokenizer,
       tokenizer.bos_id() < 0 ? "" : tokenizer.TokenText(tokenizer.bos_id());
   const EncodeOptions options = {.add_special_tokens =
                                      bos.empty() || !whole.starts_with(bos)};
-  ZQFP_ASSIGN_OR_RETURN(request.ids, tokenizer.Encode(whole, options));
-  ZQFP_ASSIGN_OR_RETURN(const std::vector<int32_t> before,
-                        tokenizer.Encode(context, options));
-  request.first_scored = static_cast<int64_t>(before.size()) - 1;
+  ZQFP_ASSIGN_OR_RETURN(const std::vector<int32_t> all,
+                        tokenizer.Encode(whole, options));
+  ZQFP_ASSIGN_OR_RETURN(request.ids, tokenizer.Encode(context, options));
+  const size_t num_before = request.ids.size();
+  request.first_scored = static_cast<int64_t>(num_before) - 1;
+  if (all.size() > num_before) {
+    request.ids.insert(request.ids.end(),
+                       all.begin() + static_cast<int64_t>(num_before),
+                       all.end());
+  }
   return request;
 }
 

@@ -16,11 +16,13 @@
 //                    equals counts. The answer is an index from 0, or the text
 //                    of exactly one of the choices.
 //
-// Token ids are those of context + continuation as one text, with what special
-// tokens the tokenizer itself adds, cut after as many as the context alone has;
-// white space at the end of a context counts to the continuation. An empty
-// context is the beginning-of-text (else end-of-text) token. Too long for the
-// model: the beginning is cut off, and the example counted.
+// The n token ids of the context, with what special tokens the tokenizer itself
+// adds, are followed by the ids of context + continuation as one text but for
+// its first n. (So a tokenizer that joins them across the border can leave a
+// continuation without a token: an error, there as here.) White space at the
+// end of a context counts to the continuation. An empty context is the
+// beginning-of-text (else end-of-text) token. Too long for the model: the
+// beginning is cut off, and the example counted.
 // Standard errors: s / sqrt(n) over examples.
 
 #include <stdint.h>

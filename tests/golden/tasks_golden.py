@@ -6,8 +6,9 @@ usage: tasks_golden.py ASSETS OUTPUT.json     (needs the package lm_eval)
 
 The questions are written here; their log likelihoods under real checkpoints
 come from lm_eval's HFLM in f32, the numbers from them by the formulas of its
-metrics. babyllama-1m has no tokenizer that transformers reads: sentencepiece
-encodes for it, with a beginning-of-text token.
+metrics. Token ids come from the models' own files by tokenizers or
+sentencepiece (transformers reads one of them otherwise, the other not at all),
+after a beginning-of-text token.
 """
 
 import json
@@ -16,6 +17,7 @@ import sys
 
 import numpy as np
 import sentencepiece
+import tokenizers
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean_stderr, perplexity
@@ -49,26 +51,33 @@ CHOICES = [
 ]
 
 
-def load(directory):
+def encoder(directory):
+    """(text -> ids without special tokens, id of the beginning of a text)"""
     if (directory / "tokenizer.json").exists():
-        return HFLM(pretrained=str(directory), device="cpu", dtype="float32",
-                    batch_size=1)
+        tokenizer = tokenizers.Tokenizer.from_file(
+            str(directory / "tokenizer.json"))
+        return (lambda text: tokenizer.encode(
+            text, add_special_tokens=False).ids), tokenizer.encode("").ids[0]
     processor = sentencepiece.SentencePieceProcessor(
         model_file=str(directory / "tokenizer.model"))
-    model = transformers.LlamaForCausalLM.from_pretrained(
-        directory, dtype="float32").eval()
+    return processor.encode, processor.bos_id()
 
-    class WithSentencepiece(HFLM):
-        prefix_token_id = processor.bos_id()
+
+def load(assets, name):
+    encode, bos = encoder(assets / "models" / name)
+
+    class Harness(HFLM):
+        prefix_token_id = bos
 
         def tok_encode(self, string, add_special_tokens=True, **_):
-            ids = processor.encode(string)
-            return ([processor.bos_id()] if add_special_tokens else []) + ids
+            return ([bos] if add_special_tokens else []) + encode(string)
 
-    return WithSentencepiece(  # HFLM wants a tokenizer, which is not asked
+    model = transformers.LlamaForCausalLM.from_pretrained(
+        assets / "models" / name, dtype="float32").eval()
+    return Harness(  # wants a tokenizer, which is not asked
         pretrained=model, device="cpu", batch_size=1,
         tokenizer=transformers.AutoTokenizer.from_pretrained(
-            directory.parent / "tinystories-656k"))
+            assets / "models" / "tinystories-656k"))
 
 
 def is_scored(lm, pairs):
@@ -126,7 +135,7 @@ def main():
              "multiple-choice": (CHOICES, choice_pairs, multiple_choice)}
     golden = {name: task[0] for name, task in tasks.items()} | {"cases": []}
     for name in ("tinystories-656k", "babyllama-1m"):
-        lm = load(assets / "models" / name)
+        lm = load(assets, name)
         for task, (documents, pairs, run) in tasks.items():
             asked = [i for i, d in enumerate(documents)
                      if is_scored(lm, pairs(d))]
