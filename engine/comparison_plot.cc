@@ -220,7 +220,7 @@ std::string Summary(const ComparisonResult& r) {
   return Text(
              kWidth / 2, 48,
              fmt::format("protocol {}, window {}, {} tokens; perplexity "
-                         "{:.4f}, {:.5f} +- {:.5f} of the original's",
+                         "{:.4f}, {:.5f} +- {:.5f} times the original's",
                          std::string(ToString(r.model.protocol)),
                          r.model.window, r.model.num_tokens, r.model.perplexity,
                          r.perplexity_ratio, r.perplexity_ratio_standard_error),
