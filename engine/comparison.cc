@@ -125,7 +125,7 @@ class SideBySide {
                             static_cast<size_t>(vocab_size));
     };
     kernels::ParallelFor(
-        {.parallel = runners_[0].model().parallel()}, num_rows,
+        {.parallel = runners_[0].model().pool().parallel()}, num_rows,
         kernels::GrainFor(vocab_size), [&](int64_t row, int64_t end, int) {
           for (; row < end; ++row) {
             out->pairs[before + static_cast<size_t>(row)] =
