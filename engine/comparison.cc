@@ -125,8 +125,8 @@ class SideBySide {
                             static_cast<size_t>(vocab_size));
     };
     kernels::ParallelFor(
-        runners_[0].model().exec(), num_rows, kernels::GrainFor(vocab_size),
-        [&](int64_t row, int64_t end, int) {
+        {.parallel = runners_[0].model().pool().parallel()}, num_rows,
+        kernels::GrainFor(vocab_size), [&](int64_t row, int64_t end, int) {
           for (; row < end; ++row) {
             out->pairs[before + static_cast<size_t>(row)] =
                 PredictPair(row_of(original, row), row_of(model, row),

@@ -80,7 +80,7 @@ absl::Status WindowRunner::Run(absl::Span<const int32_t> ids, int64_t begin,
                                std::vector<Prediction>* predictions) {
   const int64_t num_inputs = static_cast<int64_t>(ids.size()) - 1;
   const size_t vocab_size = static_cast<size_t>(model_->config().vocab_size);
-  const kernels::Exec exec = model_->exec();
+  const kernels::Exec exec = {.parallel = model_->pool().parallel()};
   for (const StepRange& step : Steps(num_inputs, begin, first_scored)) {
     ZQFP_ASSIGN_OR_RETURN(const absl::Span<const float> logits,
                           Step(ids, step));

@@ -54,7 +54,7 @@ class WindowRunner {
   absl::Status Run(absl::Span<const int32_t> ids, int64_t begin,
                    int64_t first_scored, std::vector<Prediction>* predictions);
 
-  const Model& model() const { return *model_; }
+  Model& model() const { return *model_; }
 
  private:
   explicit WindowRunner(Model* model) : model_(model) {}

@@ -398,7 +398,8 @@ absl::StatusOr<Config> LoadConfig(const std::string& directory) {
   const std::string name =
       gguf.empty() ? "config.json" : fs::path(gguf).filename().string();
   ZQFP_ASSIGN_OR_RETURN(Config config, ParseConfig(text, name));
-  const fs::path generation = fs::path(directory) / "generation_config.json";
+  const fs::path base(directory);
+  const fs::path generation = base / "generation_config.json";
   std::error_code error;
   if (fs::exists(generation, error)) {
     ZQFP_RETURN_IF_ERROR(AddGenerationIds(generation.string(), config));
