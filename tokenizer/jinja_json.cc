@@ -25,12 +25,7 @@ std::string JsonString(std::string_view text, bool ensure_ascii) {
       out.push_back('\\');
       out.push_back(kLetters[escape]);
     } else if (c < 0x20 || (ensure_ascii && c >= 0x7F && c < 0x10000)) {
-      // 0x7F is ASCII: Python leaves it alone.
-      if (c == 0x7F) {
-        out.push_back('\x7F');
-      } else {
-        out.append(fmt::format("\\u{:04x}", static_cast<uint32_t>(c)));
-      }
+      out.append(fmt::format("\\u{:04x}", static_cast<uint32_t>(c)));
     } else if (ensure_ascii && c >= 0x10000) {
       const uint32_t offset = static_cast<uint32_t>(c) - 0x10000;
       out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10),
