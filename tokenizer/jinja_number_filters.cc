@@ -176,6 +176,10 @@ Result Round(Runtime&, const Value& input, const Arguments& arguments) {
   }
   const double unit = std::pow(10.0, static_cast<double>(precision));
   const double scaled = input.AsNumber() * unit;
+  if (!std::isfinite(scaled)) {  // math.ceil makes an integer of it
+    return Error("cannot convert float {} to integer",
+                 std::isnan(scaled) ? "NaN" : "infinity");
+  }
   return Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) /
                unit);
 }
