@@ -22,13 +22,14 @@ Result StringFilter(Runtime& runtime, const Value& input, const Arguments&) {
   return MakeString(runtime.budget, std::move(text));
 }
 
-// x|upper, lower, title, capitalize.
+// x|upper, lower, title, capitalize. Jinja's title puts its result together
+// from plain parts, so that it is no markup.
 template <std::string (*convert)(std::string_view)>
 Result Convert(Runtime& runtime, const Value& input, const Arguments&) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(runtime.budget, input));
   runtime.budget.Scan(static_cast<int64_t>(text.size()));
   Value result = MakeString(runtime.budget, convert(text));
-  result.markup = input.markup;
+  result.markup = input.markup && convert != FilterTitle;
   return result;
 }
 
@@ -36,12 +37,15 @@ Result Convert(Runtime& runtime, const Value& input, const Arguments&) {
 Result Trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(runtime.budget, input));
   runtime.budget.Scan(static_cast<int64_t>(text.size()));
-  if (!arguments[0].has_value() || arguments[0]->Is(Kind::kNone)) {
-    return MakeString(runtime.budget,
-                      std::string(StripSpace(text, Side::kBoth)));
+  std::string_view trimmed = StripSpace(text, Side::kBoth);
+  if (arguments[0].has_value() && !arguments[0]->Is(Kind::kNone)) {
+    ZQFP_ASSIGN_OR_RETURN(const std::string set,
+                          TextArgument(arguments[0], ""));
+    trimmed = Strip(text, set, Side::kBoth);
   }
-  ZQFP_ASSIGN_OR_RETURN(const std::string set, TextArgument(arguments[0], ""));
-  return MakeString(runtime.budget, std::string(Strip(text, set, Side::kBoth)));
+  Value result = MakeString(runtime.budget, std::string(trimmed));
+  result.markup = input.markup;
+  return result;
 }
 
 // A method of str on str(input), with the arguments as they came.
