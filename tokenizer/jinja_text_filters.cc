@@ -113,6 +113,11 @@ absl::StatusOr<std::vector<Value>> Lines(Runtime& runtime, std::string text) {
 Result Indent(Runtime& runtime, const Value& input,
               const Arguments& arguments) {
   Budget& budget = runtime.budget;
+  if (!input.IsString()) {  // Jinja adds a newline, and so must this
+    ZQFP_RETURN_IF_ERROR(RequireDefined(input));
+    return Error("unsupported operand type(s) for +=: '{}' and 'str'",
+                 TypeName(input));
+  }
   ZQFP_ASSIGN_OR_RETURN(std::string text, ToStr(budget, input));
   std::string prefix;
   if (arguments[0].has_value() && arguments[0]->IsString()) {
