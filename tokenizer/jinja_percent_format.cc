@@ -189,9 +189,10 @@ absl::StatusOr<std::string> FormatOne(Budget& budget,
 
 }  // namespace
 
-// Arguments are used in order, and all of them must be.
+// Arguments are used in order.
 absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
-                                    std::span<const Value> arguments) {
+                                    std::span<const Value> arguments,
+                                    UnusedArguments unused) {
   std::string out;
   size_t next = 0;
   for (size_t i = 0; i < format.size();) {
@@ -222,7 +223,7 @@ absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
     }
     out.append(text);
   }
-  if (next < arguments.size()) {
+  if (next < arguments.size() && unused == UnusedArguments::kRefused) {
     return Error("not all arguments converted during string formatting");
   }
   return MakeString(budget, std::move(out));

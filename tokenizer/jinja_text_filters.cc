@@ -173,7 +173,8 @@ Result Format(Runtime& runtime, const Value& input, CallArguments arguments) {
     return Unsupported("the filter 'format' with keyword arguments");
   }
   ZQFP_ASSIGN_OR_RETURN(const std::string format, ToStr(runtime.budget, input));
-  return PercentFormat(runtime.budget, format, arguments.positional);
+  return PercentFormat(runtime.budget, format, arguments.positional,
+                       UnusedArguments::kRefused);
 }
 
 // The arguments as json.dumps understands them.
