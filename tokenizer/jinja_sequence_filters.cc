@@ -138,7 +138,10 @@ Result SortFilter(Runtime& runtime, const Value& input,
   for (const Value& item : items) {
     ZQFP_ASSIGN_OR_RETURN(const Value key,
                           AttributeOf(runtime, item, arguments[2]));
-    keyed.push_back({FoldCase(runtime, key, case_sensitive), item});
+    // Jinja's keys are lists of one: items that are equal need no order.
+    keyed.push_back({MakeSequence(runtime.budget, Kind::kList,
+                                  {FoldCase(runtime, key, case_sensitive)}),
+                     item});
   }
   ZQFP_RETURN_IF_ERROR(SortKeyed(runtime.budget, keyed, descending));
   std::vector<Value> sorted;
