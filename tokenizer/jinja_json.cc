@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/status_macros.h"
+#include "tokenizer/jinja_compare.h"
 #include "tokenizer/jinja_print.h"
 #include "tokenizer/jinja_text.h"
 
@@ -139,31 +140,41 @@ class JsonWriter {
     }
   }
 
-  // sort_keys sorts what the keys became.
+  // Keys without an order are the error that comparing two of them is.
+  absl::Status SortByKey(std::vector<const std::pair<Value, Value>*>& entries) {
+    absl::Status status;
+    std::stable_sort(entries.begin(), entries.end(),
+                     [&](const auto* a, const auto* b) {
+                       if (!status.ok()) return false;
+                       const absl::StatusOr<bool> less =
+                           Less(budget_, a->first, b->first, "<");
+                       if (!less.ok()) status = less.status();
+                       return less.value_or(false);
+                     });
+    return status;
+  }
+
+  // sort_keys sorts the keys as they are, before they become strings.
   absl::Status WriteDict(const Dict& dict, int level) {
     if (dict.entries.empty()) {
       Append("{}");
       return budget_.status();
     }
-    std::vector<std::pair<std::string, const Value*>> entries;
-    for (const auto& [key, value] : dict.entries) {
+    std::vector<const std::pair<Value, Value>*> entries;
+    for (const auto& entry : dict.entries) {
       if (!budget_.Step() || !budget_.Bytes(sizeof(entries[0]))) break;
-      std::string name;
-      ZQFP_RETURN_IF_ERROR(Key(key, &name));
-      entries.emplace_back(std::move(name), &value);
+      entries.push_back(&entry);
     }
-    if (style_.sort_keys) {
-      std::stable_sort(
-          entries.begin(), entries.end(),
-          [](const auto& a, const auto& b) { return a.first < b.first; });
-    }
+    if (style_.sort_keys) ZQFP_RETURN_IF_ERROR(SortByKey(entries));
     Append("{");
     for (size_t i = 0; i < entries.size(); ++i) {
       if (i > 0) Append(item_separator_);
       NewLine(level + 1);
-      Append(JsonString(entries[i].first, style_.ensure_ascii));
+      std::string name;
+      ZQFP_RETURN_IF_ERROR(Key(entries[i]->first, &name));
+      Append(JsonString(name, style_.ensure_ascii));
       Append(style_.key_separator);
-      ZQFP_RETURN_IF_ERROR(Write(*entries[i].second, level + 1));
+      ZQFP_RETURN_IF_ERROR(Write(entries[i]->second, level + 1));
     }
     NewLine(level);
     Append("}");
