@@ -65,12 +65,9 @@ constexpr Case kCases[] = {
     {"{\"type\":\"Split\",\"pattern\":{\"String\":\"a "
      "b\"},\"behavior\":\"Removed\",\"invert\":false}",
      "xa by", "x¦y"},
-    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=b)\"},\"behavior\":"
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bc\"},\"behavior\":"
      "\"Isolated\",\"invert\":false}",
-     "abab", "a¦ba¦b"},
-    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\b\"},\"behavior\":"
-     "\"Isolated\",\"invert\":false}",
-     "ab cd", "ab¦ ¦cd"},
+     "ac cd", "ac ¦c¦d"},
     {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{L}+|\\\\p{N}\"},"
      "\"behavior\":\"Isolated\",\"invert\":false}",
      "é1²Ⅷ你a\314\220b", "é¦1¦²¦Ⅷ¦你a¦\314\220¦b"},

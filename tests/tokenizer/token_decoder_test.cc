@@ -50,6 +50,12 @@ constexpr Case kCases[] = {
      "\"first\",\"split\":true}",
      "▁a¦b▁", "ab "},
     {"{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_scheme\":"
+     "\"always\",\"split\":true}",
+     "▁▁▁¦▁▁a", "  a"},
+    {"{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":"
+     "\"always\",\"split\":true}",
+     "a_¦_▁b", "a ▁b"},
+    {"{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_scheme\":"
      "\"never\",\"split\":true}",
      "▁a¦▁b", " a b"},
     {"{\"type\":\"Replace\",\"pattern\":{\"String\":\"▁\"},\"content\":\" \"}",
