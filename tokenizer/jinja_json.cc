@@ -162,7 +162,7 @@ class JsonWriter {
     }
     std::vector<const std::pair<Value, Value>*> entries;
     for (const auto& entry : dict.entries) {
-      if (!budget_.Step() || !budget_.Bytes(sizeof(entries[0]))) break;
+      if (!budget_.Step() || !budget_.Bytes(sizeof(void*))) break;
       entries.push_back(&entry);
     }
     if (style_.sort_keys) ZQFP_RETURN_IF_ERROR(SortByKey(entries));
