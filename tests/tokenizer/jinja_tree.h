@@ -43,9 +43,9 @@ inline std::string ShowNode(std::string_view head, const jinja::Expr& node,
 }
 
 inline std::string ShowComparison(const jinja::Expr& node) {
-  static constexpr std::string_view kSymbols[] = {"+",  "-",  "*",  "/",  "//",
-                                           "%",  "**", "==", "!=", "<",
-                                           "<=", ">",  ">=", "in", "not in"};
+  static constexpr std::string_view kSymbols[] = {
+      "+",  "-", "*",  "/", "//", "%",  "**",    "==",
+      "!=", "<", "<=", ">", ">=", "in", "not in"};
   const auto symbol = [&node](size_t i) {
     return kSymbols[static_cast<size_t>(node.operators[i])];
   };

@@ -59,6 +59,17 @@ constexpr Case kCases[] = {
      "a \n\t b\343\200\200c", "a b c"},
     {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},\"content\":\"x\"}",
      "é你\na", "xx\nx"},
+    {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"_\"}",
+     "éb你", "_é_b_你_"},
+    {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(?=b)\"},\"content\":\"_"
+     "\"}",
+     "abab", "a_ba_b"},
+    {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"b*\"},\"content\":\"_\"}",
+     "abba", "_a_a_"},
+    {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"$\"},\"content\":\"_\"}",
+     "ab", "ab_"},
+    {"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"^\"},\"content\":\"_\"}",
+     "é", "_é"},
     {"{\"type\":\"Sequence\",\"normalizers\":[]}", "a B", "a B"},
     {"{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Strip\",\"strip_"
      "left\":true,\"strip_right\":true},{\"type\":\"Prepend\",\"prepend\":\"_"

@@ -65,6 +65,81 @@ constexpr Case kCases[] = {
     {"{\"type\":\"Split\",\"pattern\":{\"String\":\"a "
      "b\"},\"behavior\":\"Removed\",\"invert\":false}",
      "xa by", "x¦y"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x*\"},\"behavior\":"
+     "\"Isolated\",\"invert\":false}",
+     "abc", "a¦b¦c"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x*\"},\"behavior\":"
+     "\"Removed\",\"invert\":false}",
+     "abc", "a¦b¦c"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x*\"},\"behavior\":"
+     "\"MergedWithPrevious\",\"invert\":false}",
+     "abc", "a¦b¦c"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x*\"},\"behavior\":"
+     "\"MergedWithNext\",\"invert\":true}",
+     "abc", "a¦b¦c"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x*\"},\"behavior\":"
+     "\"Contiguous\",\"invert\":false}",
+     "abc", "a¦b¦c"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=b)\"},\"behavior\":"
+     "\"Isolated\",\"invert\":false}",
+     "abab", "a¦ba¦b"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=b)\"},\"behavior\":"
+     "\"Removed\",\"invert\":false}",
+     "abab", "a¦ba¦b"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=b)\"},\"behavior\":"
+     "\"MergedWithPrevious\",\"invert\":false}",
+     "abab", "a¦ba¦b"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=b)\"},\"behavior\":"
+     "\"MergedWithNext\",\"invert\":false}",
+     "abab", "a¦ba¦b"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=b)\"},\"behavior\":"
+     "\"Contiguous\",\"invert\":false}",
+     "abab", "a¦ba¦b"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"b*\"},\"behavior\":"
+     "\"Isolated\",\"invert\":false}",
+     "abba", "a¦bb¦a"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"b*\"},\"behavior\":"
+     "\"Removed\",\"invert\":false}",
+     "abba", "a¦a"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"b*\"},\"behavior\":"
+     "\"MergedWithPrevious\",\"invert\":false}",
+     "abba", "abb¦a"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"b*\"},\"behavior\":"
+     "\"MergedWithNext\",\"invert\":false}",
+     "abba", "a¦bba"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"b*\"},\"behavior\":"
+     "\"Contiguous\",\"invert\":false}",
+     "abba", "a¦bb¦a"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"$\"},\"behavior\":"
+     "\"Isolated\",\"invert\":false}",
+     "ab", "ab"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"$\"},\"behavior\":"
+     "\"Removed\",\"invert\":false}",
+     "ab", "ab"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"$\"},\"behavior\":"
+     "\"MergedWithPrevious\",\"invert\":false}",
+     "ab", "ab"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"$\"},\"behavior\":"
+     "\"MergedWithNext\",\"invert\":false}",
+     "ab", "ab"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"$\"},\"behavior\":"
+     "\"Contiguous\",\"invert\":false}",
+     "ab", "ab"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=(\\\\d{3})+(?!\\\\d))\"},"
+     "\"behavior\":\"Isolated\",\"invert\":false}",
+     "1234567 é你12345", "1¦234¦567 é你12¦345"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=(\\\\d{3})+(?!\\\\d))\"},"
+     "\"behavior\":\"Removed\",\"invert\":false}",
+     "1234567 é你12345", "1¦234¦567 é你12¦345"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=(\\\\d{3})+(?!\\\\d))\"},"
+     "\"behavior\":\"MergedWithPrevious\",\"invert\":false}",
+     "1234567 é你12345", "1¦234¦567 é你12¦345"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=(\\\\d{3})+(?!\\\\d))\"},"
+     "\"behavior\":\"MergedWithNext\",\"invert\":false}",
+     "1234567 é你12345", "1¦234¦567 é你12¦345"},
+    {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?=(\\\\d{3})+(?!\\\\d))\"},"
+     "\"behavior\":\"Contiguous\",\"invert\":false}",
+     "1234567 é你12345", "1¦234¦567 é你12¦345"},
     {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bc\"},\"behavior\":"
      "\"Isolated\",\"invert\":false}",
      "ac cd", "ac ¦c¦d"},
