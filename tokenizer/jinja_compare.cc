@@ -140,8 +140,10 @@ absl::StatusOr<bool> Less(Budget& budget, const Value& a, const Value& b,
   }
   ZQFP_RETURN_IF_ERROR(RequireDefined(a));
   ZQFP_RETURN_IF_ERROR(RequireDefined(b));
+  // Of a > b, which comes here as b < a, the template's order is shown.
+  const bool flipped = symbol.starts_with('>');
   return Error("'{}' not supported between instances of '{}' and '{}'", symbol,
-               TypeName(a), TypeName(b));
+               TypeName(flipped ? b : a), TypeName(flipped ? a : b));
 }
 
 // item in container.

@@ -31,9 +31,19 @@ absl::StatusOr<Value> ApplyFilter(Runtime& runtime, const Filter& filter,
 
 // "a.0.b" is item['a'][0]['b']: digits are indices, as in Jinja.
 absl::StatusOr<Value> AttributeOf(Runtime& runtime, const Value& item,
-                                  const std::optional<Value>& attribute) {
+                                  const std::optional<Value>& attribute,
+                                  const std::optional<Value>& otherwise) {
+  const auto or_else = [&otherwise](Value value) {
+    return value.IsUndefined() && otherwise.has_value() &&
+                   !otherwise->Is(Kind::kNone)
+               ? *otherwise
+               : value;
+  };
   if (!attribute.has_value() || attribute->Is(Kind::kNone)) return item;
-  if (!attribute->IsString()) return GetItem(runtime, item, *attribute);
+  if (!attribute->IsString()) {
+    ZQFP_ASSIGN_OR_RETURN(Value found, GetItem(runtime, item, *attribute));
+    return or_else(std::move(found));
+  }
   std::string_view path = attribute->text();
   Value value = item;
   for (;;) {
@@ -44,7 +54,8 @@ absl::StatusOr<Value> AttributeOf(Runtime& runtime, const Value& item,
         part.find_first_not_of("0123456789") == std::string_view::npos;
     const Value key = is_index ? Int(atoll(std::string(part).c_str()))
                                : MakeString(runtime.budget, std::string(part));
-    ZQFP_ASSIGN_OR_RETURN(value, GetItem(runtime, value, key));
+    ZQFP_ASSIGN_OR_RETURN(Value found, GetItem(runtime, value, key));
+    value = or_else(std::move(found));
     if (!runtime.budget.Step()) return runtime.budget.status();
     if (end == path.size()) return value;
     path.remove_prefix(end + 1);

@@ -34,9 +34,11 @@ std::span<const Filter> SequenceFilters();
 std::span<const Filter> NumberFilters();
 
 // What `attribute=` means to map, sort, sum, ...: a dotted path of keys, or an
-// index; absent: the item itself.
+// index; absent: the item itself. What a part of the path does not find is
+// `otherwise`, unless that is absent or None.
 absl::StatusOr<Value> AttributeOf(Runtime& runtime, const Value& item,
-                                  const std::optional<Value>& attribute);
+                                  const std::optional<Value>& attribute,
+                                  const std::optional<Value>& otherwise = {});
 
 }  // namespace zqfp::jinja
 

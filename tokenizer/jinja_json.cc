@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/status_macros.h"
+#include "tokenizer/jinja_compare.h"
 #include "tokenizer/jinja_print.h"
 #include "tokenizer/jinja_text.h"
 
@@ -25,12 +26,7 @@ std::string JsonString(std::string_view text, bool ensure_ascii) {
       out.push_back('\\');
       out.push_back(kLetters[escape]);
     } else if (c < 0x20 || (ensure_ascii && c >= 0x7F && c < 0x10000)) {
-      // 0x7F is ASCII: Python leaves it alone.
-      if (c == 0x7F) {
-        out.push_back('\x7F');
-      } else {
-        out.append(fmt::format("\\u{:04x}", static_cast<uint32_t>(c)));
-      }
+      out.append(fmt::format("\\u{:04x}", static_cast<uint32_t>(c)));
     } else if (ensure_ascii && c >= 0x10000) {
       const uint32_t offset = static_cast<uint32_t>(c) - 0x10000;
       out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + (offset >> 10),
@@ -144,31 +140,41 @@ class JsonWriter {
     }
   }
 
-  // sort_keys sorts what the keys became.
+  // Keys without an order are the error that comparing two of them is.
+  absl::Status SortByKey(std::vector<const std::pair<Value, Value>*>& entries) {
+    absl::Status status;
+    std::stable_sort(entries.begin(), entries.end(),
+                     [&](const auto* a, const auto* b) {
+                       if (!status.ok()) return false;
+                       const absl::StatusOr<bool> less =
+                           Less(budget_, a->first, b->first, "<");
+                       if (!less.ok()) status = less.status();
+                       return less.value_or(false);
+                     });
+    return status;
+  }
+
+  // sort_keys sorts the keys as they are, before they become strings.
   absl::Status WriteDict(const Dict& dict, int level) {
     if (dict.entries.empty()) {
       Append("{}");
       return budget_.status();
     }
-    std::vector<std::pair<std::string, const Value*>> entries;
-    for (const auto& [key, value] : dict.entries) {
-      if (!budget_.Step() || !budget_.Bytes(sizeof(entries[0]))) break;
-      std::string name;
-      ZQFP_RETURN_IF_ERROR(Key(key, &name));
-      entries.emplace_back(std::move(name), &value);
+    std::vector<const std::pair<Value, Value>*> entries;
+    for (const auto& entry : dict.entries) {
+      if (!budget_.Step() || !budget_.Bytes(sizeof(void*))) break;
+      entries.push_back(&entry);
     }
-    if (style_.sort_keys) {
-      std::stable_sort(
-          entries.begin(), entries.end(),
-          [](const auto& a, const auto& b) { return a.first < b.first; });
-    }
+    if (style_.sort_keys) ZQFP_RETURN_IF_ERROR(SortByKey(entries));
     Append("{");
     for (size_t i = 0; i < entries.size(); ++i) {
       if (i > 0) Append(item_separator_);
       NewLine(level + 1);
-      Append(JsonString(entries[i].first, style_.ensure_ascii));
+      std::string name;
+      ZQFP_RETURN_IF_ERROR(Key(entries[i]->first, &name));
+      Append(JsonString(name, style_.ensure_ascii));
       Append(style_.key_separator);
-      ZQFP_RETURN_IF_ERROR(Write(*entries[i].second, level + 1));
+      ZQFP_RETURN_IF_ERROR(Write(entries[i]->second, level + 1));
     }
     NewLine(level);
     Append("}");

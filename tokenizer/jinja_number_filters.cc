@@ -43,19 +43,23 @@ bool RemoveUnderscores(std::string* digits) {
   return true;
 }
 
-// int(text) in base 10.
-std::optional<int64_t> ParseInteger(std::string_view text) {
+// int(text) in base 10; an error for an integer that 64 bits do not hold.
+absl::StatusOr<std::optional<int64_t>> ParseInteger(std::string_view text) {
   std::string digits(StripSpace(text, Side::kBoth));
-  if (!RemoveUnderscores(&digits)) return std::nullopt;
+  const std::optional<int64_t> none;
+  if (!RemoveUnderscores(&digits)) return none;
   const size_t sign = digits.starts_with('+');
-  if (digits.size() > sign && sign == 1 && digits[1] == '-') {
-    return std::nullopt;
-  }
+  if (digits.size() > sign && sign == 1 && digits[1] == '-') return none;
   int64_t integer = 0;
   const char* const end = digits.data() + digits.size();
   const auto parsed = std::from_chars(digits.data() + sign, end, integer);
-  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
-  return integer;
+  if (parsed.ptr != end || parsed.ec == std::errc::invalid_argument) {
+    return none;
+  }
+  if (parsed.ec != std::errc()) {
+    return Error("the integer {} exceeds 64 bits", digits.substr(0, 80));
+  }
+  return std::optional<int64_t>(integer);
 }
 
 // float(text): decimal, inf or nan.
@@ -82,9 +86,11 @@ std::optional<double> ParseFloat(std::string_view text) {
   return negative ? -number : number;
 }
 
-// Toward zero; nothing where 64 bits do not hold it.
-std::optional<int64_t> Truncate(double number) {
-  if (!(std::fabs(number) < 9.2e18)) return std::nullopt;
+// int(number): toward zero; an error where 64 bits do not hold it.
+absl::StatusOr<int64_t> Truncate(double number) {
+  if (!(number >= -0x1p63 && number < 0x1p63)) {
+    return Error("the integer {} exceeds 64 bits", number);
+  }
   return static_cast<int64_t>(number);
 }
 
@@ -94,21 +100,22 @@ Result ToInteger(Runtime&, const Value& input, const Arguments& arguments) {
   const Value otherwise = arguments[0].value_or(Int(0));
   ZQFP_RETURN_IF_ERROR(RequireDefined(input));
   if (input.IsIntegral()) return Int(input.AsInteger());
-  std::optional<int64_t> integer;
+  std::optional<double> number;
   if (input.Is(Kind::kFloat)) {
-    if (std::isfinite(input.number) && !Truncate(input.number).has_value()) {
-      return Error("the integer {} exceeds 64 bits", input.number);
+    if (std::isinf(input.number)) {
+      return Error("cannot convert float infinity to integer");
     }
-    integer = Truncate(input.number);
+    number = input.number;
   } else if (input.IsString()) {
     if (base != 10) return Unsupported("the filter 'int' in base {}", base);
-    integer = ParseInteger(input.text());
-    if (!integer.has_value()) {  // as Jinja: "42.8" is 42
-      const std::optional<double> number = ParseFloat(input.text());
-      if (number.has_value()) integer = Truncate(*number);
-    }
+    ZQFP_ASSIGN_OR_RETURN(const std::optional<int64_t> integer,
+                          ParseInteger(input.text()));
+    if (integer.has_value()) return Int(*integer);
+    number = ParseFloat(input.text());  // as Jinja: "42.8" is 42
   }
-  return integer.has_value() ? Int(*integer) : otherwise;
+  if (!number.has_value() || !std::isfinite(*number)) return otherwise;
+  ZQFP_ASSIGN_OR_RETURN(const int64_t integer, Truncate(*number));
+  return Int(integer);
 }
 
 // x|float(default=0.0).
@@ -169,6 +176,10 @@ Result Round(Runtime&, const Value& input, const Arguments& arguments) {
   }
   const double unit = std::pow(10.0, static_cast<double>(precision));
   const double scaled = input.AsNumber() * unit;
+  if (!std::isfinite(scaled)) {  // math.ceil makes an integer of it
+    return Error("cannot convert float {} to integer",
+                 std::isnan(scaled) ? "NaN" : "infinity");
+  }
   return Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) /
                unit);
 }

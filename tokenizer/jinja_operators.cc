@@ -230,8 +230,16 @@ absl::StatusOr<Value> Binary(Budget& budget, Operator op, const Value& a,
     return Repeat(budget, b, a.AsInteger());
   }
   if (op == Operator::kModulo && a.IsString()) {
-    if (b.Is(Kind::kTuple)) return PercentFormat(budget, a.text(), b.items());
-    return PercentFormat(budget, a.text(), std::span(&b, 1));
+    if (b.Is(Kind::kTuple)) {
+      return PercentFormat(budget, a.text(), b.items(),
+                           UnusedArguments::kRefused);
+    }
+    // What has subscripts might be meant for %(name)s, says Python.
+    const bool is_mapping =
+        b.Is(Kind::kDict) || b.Is(Kind::kList) || b.Is(Kind::kRange);
+    return PercentFormat(
+        budget, a.text(), std::span(&b, 1),
+        is_mapping ? UnusedArguments::kAllowed : UnusedArguments::kRefused);
   }
   return BadOperands(op, a, b);
 }

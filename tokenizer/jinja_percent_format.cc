@@ -2,6 +2,7 @@
 // Python's "%s and %05.2f" % (...) for the conversions templates use.
 #include <stdio.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/core/status_macros.h"
@@ -61,20 +62,59 @@ std::string Pad(const Conversion& conversion, std::string text) {
                              : std::string(count, ' ') + text;
 }
 
-// Lets C write a number: its rules for flags are Python's.
-template <typename T>
-std::string PrintNumber(const Conversion& conversion, const char* length,
-                        T number) {
-  std::string format = "%" + conversion.flags;
-  if (conversion.width > 0) format += fmt::format("{}", conversion.width);
+// Sign, prefix and digits in the width: zeros go between prefix and digits.
+std::string PadNumber(const Conversion& conversion, std::string prefix,
+                      std::string digits) {
+  if (conversion.Has('0') && !conversion.Has('-')) {
+    const size_t size = prefix.size() + digits.size();
+    const auto width = static_cast<size_t>(conversion.width);
+    if (size < width) digits.insert(0, width - size, '0');
+  }
+  return Pad(conversion, prefix + digits);
+}
+
+// + and a space in front of what is not negative.
+std::string SignOf(const Conversion& conversion, bool is_negative) {
+  if (is_negative) return "-";
+  return conversion.Has('+') ? "+" : conversion.Has(' ') ? " " : "";
+}
+
+// The digits are C's; inf and nan are padded with zeros too, unlike in C.
+std::string PrintFloat(const Conversion& conversion, double number) {
+  std::string format = conversion.Has('#') ? "%#" : "%";
   if (conversion.precision >= 0) {
     format += fmt::format(".{}", conversion.precision);
   }
-  format += length;
   format += conversion.letter;
-  char buffer[2 * kMaxWidth + 400];
-  const int size = snprintf(buffer, sizeof(buffer), format.c_str(), number);
-  return std::string(buffer, static_cast<size_t>(size));
+  char buffer[kMaxWidth + 400];
+  const bool is_negative = !std::isnan(number) && std::signbit(number);
+  const int size =
+      snprintf(buffer, sizeof(buffer), format.c_str(), std::fabs(number));
+  return PadNumber(conversion, SignOf(conversion, is_negative),
+                   std::string(buffer, static_cast<size_t>(size)));
+}
+
+// Unlike in C, zero has a digit and a prefix, and the octal prefix is 0o.
+std::string PrintInteger(const Conversion& conversion, int64_t integer) {
+  const bool is_negative = integer < 0;
+  const uint64_t size = is_negative
+                            ? uint64_t{0} - static_cast<uint64_t>(integer)
+                            : static_cast<uint64_t>(integer);
+  std::string digits;
+  std::string prefix = SignOf(conversion, is_negative);
+  const char letter = conversion.letter;
+  if (letter == 'x' || letter == 'X' || letter == 'o') {
+    digits = letter == 'x'   ? fmt::format("{:x}", size)
+             : letter == 'X' ? fmt::format("{:X}", size)
+                             : fmt::format("{:o}", size);
+    if (conversion.Has('#')) prefix.append("0").append(1, letter);
+  } else {
+    digits = fmt::format("{}", size);
+  }
+  const auto precision = static_cast<size_t>(std::max(conversion.precision, 0));
+  if (digits.size() < precision)
+    digits.insert(0, precision - digits.size(), '0');
+  return PadNumber(conversion, std::move(prefix), std::move(digits));
 }
 
 // %d takes a float and cuts it; the other integer conversions do not.
@@ -86,7 +126,7 @@ absl::StatusOr<std::string> FormatNumber(Conversion conversion,
   }
   if (std::string_view("fFeEgG").find(conversion.letter) !=
       std::string_view::npos) {
-    return PrintNumber(conversion, "", value.AsNumber());
+    return PrintFloat(conversion, value.AsNumber());
   }
   int64_t integer = 0;
   if (value.IsIntegral()) {
@@ -95,19 +135,13 @@ absl::StatusOr<std::string> FormatNumber(Conversion conversion,
              std::string_view::npos) {
     return Error("%{} format: an integer is required, not float",
                  conversion.letter);
-  } else if (!(std::fabs(value.number) < 9.2e18)) {
+  } else if (!(value.number >= -0x1p63 && value.number < 0x1p63)) {
     return Error("cannot convert float {} to integer",
                  FormatFloat(value.number));
   } else {
     integer = static_cast<int64_t>(value.number);
   }
-  if (conversion.letter == 'd' || conversion.letter == 'i') {
-    return PrintNumber(conversion, "l", static_cast<long>(integer));
-  }
-  if (integer < 0) {
-    return Unsupported("%{} of a negative number", conversion.letter);
-  }
-  return PrintNumber(conversion, "l", static_cast<unsigned long>(integer));
+  return PrintInteger(conversion, integer);
 }
 
 // Dispatches on the letter; text is cut to its precision, then padded.
@@ -155,9 +189,10 @@ absl::StatusOr<std::string> FormatOne(Budget& budget,
 
 }  // namespace
 
-// Arguments are used in order, and all of them must be.
+// Arguments are used in order.
 absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
-                                    std::span<const Value> arguments) {
+                                    std::span<const Value> arguments,
+                                    UnusedArguments unused) {
   std::string out;
   size_t next = 0;
   for (size_t i = 0; i < format.size();) {
@@ -171,7 +206,7 @@ absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
     ++i;
     ZQFP_ASSIGN_OR_RETURN(const Conversion conversion,
                           ReadConversion(format, &i));
-    if (conversion.letter == '%') {
+    if (conversion.letter == '%' && format[i - 2] == '%') {
       out.push_back('%');
       continue;
     }
@@ -188,7 +223,7 @@ absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
     }
     out.append(text);
   }
-  if (next < arguments.size()) {
+  if (next < arguments.size() && unused == UnusedArguments::kRefused) {
     return Error("not all arguments converted during string formatting");
   }
   return MakeString(budget, std::move(out));

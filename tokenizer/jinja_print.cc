@@ -21,7 +21,8 @@ class ReprWriter {
     if (!budget_.Step()) return budget_.status();
     switch (value.kind) {
       case Kind::kString:
-        Append(Repr(value.text()));
+        Append(value.markup ? "Markup(" + Repr(value.text()) + ")"
+                            : Repr(value.text()));
         return budget_.status();
       case Kind::kList:
         return WriteItems("[", value.items(), "]");

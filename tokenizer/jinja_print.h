@@ -35,8 +35,10 @@ absl::StatusOr<Value> FromJson(Budget& budget, const std::string& json,
                                std::string_view subject);
 
 // "..." % arguments, for the conversions s r d i f e g x X o c %.
+enum class UnusedArguments { kRefused, kAllowed };
 absl::StatusOr<Value> PercentFormat(Budget& budget, std::string_view format,
-                                    std::span<const Value> arguments);
+                                    std::span<const Value> arguments,
+                                    UnusedArguments unused);
 
 }  // namespace zqfp::jinja
 

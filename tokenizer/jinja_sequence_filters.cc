@@ -138,7 +138,10 @@ Result SortFilter(Runtime& runtime, const Value& input,
   for (const Value& item : items) {
     ZQFP_ASSIGN_OR_RETURN(const Value key,
                           AttributeOf(runtime, item, arguments[2]));
-    keyed.push_back({FoldCase(runtime, key, case_sensitive), item});
+    // Jinja's keys are lists of one: items that are equal need no order.
+    keyed.push_back({MakeSequence(runtime.budget, Kind::kList,
+                                  {FoldCase(runtime, key, case_sensitive)}),
+                     item});
   }
   ZQFP_RETURN_IF_ERROR(SortKeyed(runtime.budget, keyed, descending));
   std::vector<Value> sorted;
@@ -267,17 +270,24 @@ Result MapAttribute(Runtime& runtime, const std::vector<Value>& items,
   std::vector<Value> mapped;
   for (const Value& item : items) {
     if (!runtime.budget.Step()) return runtime.budget.status();
-    ZQFP_ASSIGN_OR_RETURN(Value value, AttributeOf(runtime, item, bound[0]));
-    if (value.IsUndefined() && bound[1].has_value()) value = *bound[1];
+    ZQFP_ASSIGN_OR_RETURN(Value value,
+                          AttributeOf(runtime, item, bound[0], bound[1]));
     mapped.push_back(std::move(value));
   }
   return MakeSequence(runtime.budget, Kind::kIterator, std::move(mapped));
 }
 
+// What map and select walk over: of None and 0 nothing, as in Jinja.
+absl::StatusOr<std::vector<Value>> ItemsIfTrue(Runtime& runtime,
+                                               const Value& input) {
+  if (!IsTrue(input)) return std::vector<Value>();
+  return Iterate(runtime.budget, input);
+}
+
 // x|map('filter', arguments...) or x|map(attribute='a').
 Result Map(Runtime& runtime, const Value& input, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items,
-                        Iterate(runtime.budget, input));
+                        ItemsIfTrue(runtime, input));
   if (arguments.positional.empty()) {
     return MapAttribute(runtime, items, std::move(arguments));
   }
@@ -301,7 +311,7 @@ Result Map(Runtime& runtime, const Value& input, CallArguments arguments) {
 template <bool wanted, bool by_attribute>
 Result Select(Runtime& runtime, const Value& input, CallArguments arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::vector<Value> items,
-                        Iterate(runtime.budget, input));
+                        ItemsIfTrue(runtime, input));
   std::optional<Value> attribute;
   if (by_attribute) {
     ZQFP_ASSIGN_OR_RETURN(attribute, TakeFirst(arguments, "attribute"));

@@ -176,8 +176,14 @@ Result StartsOrEnds(Budget& budget, const std::string& self,
                  at_start ? "startswith" : "endswith", TypeName(wanted));
   }
   budget.Step(static_cast<int64_t>(wanted.items().size()));
-  return Bool(
-      std::any_of(wanted.items().begin(), wanted.items().end(), matches));
+  for (const Value& text : wanted.items()) {
+    if (matches(text)) return Bool(true);
+    if (text.IsString()) continue;
+    ZQFP_RETURN_IF_ERROR(RequireDefined(text));
+    return Error("tuple for {} must only contain str, not {}",
+                 at_start ? "startswith" : "endswith", TypeName(text));
+  }
+  return Bool(false);
 }
 
 // upper(), lower(), title(), capitalize().

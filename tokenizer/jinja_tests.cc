@@ -101,7 +101,12 @@ Outcome SameAs(Runtime&, const Value& value, const Value& other) {
     case Kind::kInt:  // CPython shares small integers
       return value.integer == other.integer;
     case Kind::kString:
+    case Kind::kFunction:
       return value.text() == other.text();
+    case Kind::kNamespace:
+      return value.space == other.space;
+    case Kind::kMacro:
+      return value.macro == other.macro;
     default:
       return value.object != nullptr && value.object == other.object;
   }

@@ -22,13 +22,14 @@ Result StringFilter(Runtime& runtime, const Value& input, const Arguments&) {
   return MakeString(runtime.budget, std::move(text));
 }
 
-// x|upper, lower, title, capitalize.
+// x|upper, lower, title, capitalize. Jinja's title puts its result together
+// from plain parts, so that it is no markup.
 template <std::string (*convert)(std::string_view)>
 Result Convert(Runtime& runtime, const Value& input, const Arguments&) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(runtime.budget, input));
   runtime.budget.Scan(static_cast<int64_t>(text.size()));
   Value result = MakeString(runtime.budget, convert(text));
-  result.markup = input.markup;
+  result.markup = input.markup && convert != FilterTitle;
   return result;
 }
 
@@ -36,12 +37,15 @@ Result Convert(Runtime& runtime, const Value& input, const Arguments&) {
 Result Trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const std::string text, ToStr(runtime.budget, input));
   runtime.budget.Scan(static_cast<int64_t>(text.size()));
-  if (!arguments[0].has_value() || arguments[0]->Is(Kind::kNone)) {
-    return MakeString(runtime.budget,
-                      std::string(StripSpace(text, Side::kBoth)));
+  std::string_view trimmed = StripSpace(text, Side::kBoth);
+  if (arguments[0].has_value() && !arguments[0]->Is(Kind::kNone)) {
+    ZQFP_ASSIGN_OR_RETURN(const std::string set,
+                          TextArgument(arguments[0], ""));
+    trimmed = Strip(text, set, Side::kBoth);
   }
-  ZQFP_ASSIGN_OR_RETURN(const std::string set, TextArgument(arguments[0], ""));
-  return MakeString(runtime.budget, std::string(Strip(text, set, Side::kBoth)));
+  Value result = MakeString(runtime.budget, std::string(trimmed));
+  result.markup = input.markup;
+  return result;
 }
 
 // A method of str on str(input), with the arguments as they came.
@@ -109,6 +113,11 @@ absl::StatusOr<std::vector<Value>> Lines(Runtime& runtime, std::string text) {
 Result Indent(Runtime& runtime, const Value& input,
               const Arguments& arguments) {
   Budget& budget = runtime.budget;
+  if (!input.IsString()) {  // Jinja adds a newline, and so must this
+    ZQFP_RETURN_IF_ERROR(RequireDefined(input));
+    return Error("unsupported operand type(s) for +=: '{}' and 'str'",
+                 TypeName(input));
+  }
   ZQFP_ASSIGN_OR_RETURN(std::string text, ToStr(budget, input));
   std::string prefix;
   if (arguments[0].has_value() && arguments[0]->IsString()) {
@@ -164,7 +173,8 @@ Result Format(Runtime& runtime, const Value& input, CallArguments arguments) {
     return Unsupported("the filter 'format' with keyword arguments");
   }
   ZQFP_ASSIGN_OR_RETURN(const std::string format, ToStr(runtime.budget, input));
-  return PercentFormat(runtime.budget, format, arguments.positional);
+  return PercentFormat(runtime.budget, format, arguments.positional,
+                       UnusedArguments::kRefused);
 }
 
 // The arguments as json.dumps understands them.

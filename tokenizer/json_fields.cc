@@ -48,7 +48,7 @@ absl::StatusOr<int64_t> IntField(const json& object, const char* key,
   const json* value = Find(object, key);
   if (value == nullptr) return fallback;
   if (!value->is_number_integer() ||
-      (value->is_number_unsigned() && *value > INT64_MAX)) {
+      (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX)) {
     return Wrong(where, key, "an integer", value->type_name());
   }
   return value->get<int64_t>();

@@ -66,7 +66,8 @@ absl::StatusOr<std::string> ReplaceAll(const std::string& text,
 absl::StatusOr<std::string> ReplaceMatches(const std::string& text,
                                            const Regex& regex,
                                            const std::string& to) {
-  ZQFP_ASSIGN_OR_RETURN(const auto matches, regex.FindAll(text));
+  ZQFP_ASSIGN_OR_RETURN(const auto matches,
+                        regex.FindAll(text, Regex::EmptyMatches::kKept));
   if (matches.size() * to.size() > kMaxGrowth) {
     return absl::ResourceExhaustedError(
         "normalizer Replace: want less than 256 MiB of text, found more");

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "kernels/core/status_macros.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/json_fields.h"
@@ -240,10 +243,15 @@ absl::Status PreTokenizer::ApplyStep(const Step& step, std::string text,
                                      bool is_first, Words* words) {
   switch (step.kind) {
     case Kind::kSplit: {
-      ZQFP_ASSIGN_OR_RETURN(auto matches, step.regex->FindAll(text));
+      // An empty match, such as one of (?=x), cuts as well.
+      ZQFP_ASSIGN_OR_RETURN(
+          auto matches, step.regex->FindAll(text, Regex::EmptyMatches::kKept));
       Words own;  // Cut looks at the words of this text only
       Cut(step, text, std::move(matches), &own);
-      std::move(own.begin(), own.end(), std::back_inserter(*words));
+      std::copy_if(std::make_move_iterator(own.begin()),
+                   std::make_move_iterator(own.end()),
+                   std::back_inserter(*words),
+                   [](const std::string& word) { return !word.empty(); });
       break;
     }
     case Kind::kBytes:

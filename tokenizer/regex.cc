@@ -113,13 +113,14 @@ absl::StatusOr<Regex> Regex::Compile(const std::string& pattern) {
 }
 
 absl::StatusOr<std::vector<std::pair<size_t, size_t>>> Regex::FindAll(
-    std::string_view text) const {
+    std::string_view text, EmptyMatches empty) const {
   std::vector<std::pair<size_t, size_t>> matches;
   std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> data(
       pcre2_match_data_create_from_pattern(state_->code, nullptr),
       pcre2_match_data_free);
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  for (size_t at = 0; at < text.size();) {
+  const bool keeps_empty = empty == EmptyMatches::kKept;
+  for (size_t at = 0; at < text.size() + (keeps_empty ? 1 : 0);) {
     const int count =
         pcre2_match(state_->code, subject, text.size(), at, PCRE2_NO_UTF_CHECK,
                     data.get(), state_->context);
@@ -136,6 +137,9 @@ absl::StatusOr<std::vector<std::pair<size_t, size_t>>> Regex::FindAll(
       continue;
     }
     // An empty match: go one character on.
+    if (keeps_empty && (matches.empty() || matches.back().second < range[0])) {
+      matches.emplace_back(range[0], range[1]);
+    }
     at = range[1] + 1;
     while (at < text.size() &&
            (static_cast<uint8_t>(text[at]) & 0xc0) == 0x80) {

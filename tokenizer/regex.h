@@ -24,11 +24,14 @@ class Regex {
   Regex& operator=(Regex&&);
   ~Regex();
 
-  // All matches from left to right as (begin, end). Empty ones are passed
-  // over. `text` is valid UTF-8. ResourceExhausted where a match takes too
-  // many steps.
+  enum class EmptyMatches {
+    kSkipped,
+    kKept,  // but for one right behind the match before, as in Oniguruma
+  };
+  // All matches from left to right as (begin, end). `text` is valid UTF-8.
+  // ResourceExhausted where a match takes too many steps.
   absl::StatusOr<std::vector<std::pair<size_t, size_t>>> FindAll(
-      std::string_view text) const;
+      std::string_view text, EmptyMatches empty = EmptyMatches::kSkipped) const;
 
  private:
   Regex();

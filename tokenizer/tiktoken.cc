@@ -52,11 +52,14 @@ absl::Status ReadRanks(std::string_view text, const std::string& name,
     const size_t space = line.find(' ');
     std::string bytes;
     int32_t rank = -1;
-    const bool fits = space != line.npos &&
-                      DecodeBase64(line.substr(0, space), &bytes) &&
-                      std::from_chars(line.data() + space + 1,
-                                      line.data() + line.size(), rank)
-                              .ptr == line.data() + line.size();
+    const char* const line_end = line.data() + line.size();
+    bool fits =
+        space != line.npos && DecodeBase64(line.substr(0, space), &bytes);
+    if (fits) {
+      const auto parsed =
+          std::from_chars(line.data() + space + 1, line_end, rank);
+      fits = parsed.ec == std::errc() && parsed.ptr == line_end;
+    }
     if (!fits) {
       return absl::InvalidArgumentError(
           fmt::format("{}: want base64 and a rank in line {}", name, number));

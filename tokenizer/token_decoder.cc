@@ -57,8 +57,7 @@ absl::Status TokenDecoder::Add(const json& value) {
                           StringField(value, "replacement", where));
     replacements_.emplace_back(mark, " ");
     const json scheme = value.value("prepend_scheme", json("always"));
-    strip_ = " ";
-    strip_count_ = scheme == "never" ? 0 : 1;
+    if (scheme != "never") first_mark_ = mark;
   } else if (type == "Replace") {
     ZQFP_RETURN_IF_ERROR(
         OnlyFields(value, {"type", "pattern", "content"}, where));
@@ -109,7 +108,12 @@ std::string TokenDecoder::Bytes(const std::string& token) const {
 
 std::string TokenDecoder::FirstBytes(const std::string& token) const {
   if (joined_by_space_) return token;
-  std::string text = Bytes(token);
+  std::string first = token;
+  for (size_t at; !first_mark_.empty() &&
+                  (at = first.find(first_mark_)) != std::string::npos;) {
+    first.erase(at, first_mark_.size());
+  }
+  std::string text = Bytes(first);
   for (int64_t i = 0; i < strip_count_ && !text.empty(); ++i) {
     if (text.rfind(strip_, 0) != 0) break;
     text.erase(0, strip_.size());

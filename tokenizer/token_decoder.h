@@ -33,6 +33,7 @@ class TokenDecoder {
   std::vector<std::pair<std::string, std::string>> replacements_;
   std::string strip_;  // this text, up to strip_count_ times, at the beginning
   int64_t strip_count_ = 0;
+  std::string first_mark_;  // not a space in the first token, but nothing
 };
 
 }  // namespace zqfp
