@@ -20,11 +20,10 @@ inline double FloatValue(uint32_t code, int exponent_bits, int mantissa_bits) {
   const int mantissa = static_cast<int>(code & ((1u << mantissa_bits) - 1));
   const int exponent =
       static_cast<int>(code >> mantissa_bits & ((1u << exponent_bits) - 1));
-  const double value =
-      exponent == 0
-          ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
-          : std::ldexp((1 << mantissa_bits) + mantissa,
-                       exponent - bias - mantissa_bits);
+  const double value = exponent == 0
+                           ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
+                           : std::ldexp((1 << mantissa_bits) + mantissa,
+                                        exponent - bias - mantissa_bits);
   return code >> (exponent_bits + mantissa_bits) & 1 ? -value : value;
 }
 
@@ -41,8 +40,8 @@ inline std::vector<double> Magnitudes(int exponent_bits, int mantissa_bits,
                                       int largest_code) {
   std::vector<double> values;
   for (int code = 0; code <= largest_code; ++code) {
-    values.push_back(FloatValue(static_cast<uint32_t>(code), exponent_bits,
-                                mantissa_bits));
+    values.push_back(
+        FloatValue(static_cast<uint32_t>(code), exponent_bits, mantissa_bits));
   }
   return values;
 }

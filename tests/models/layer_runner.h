@@ -104,8 +104,8 @@ class LayerRunner {
               int64_t pages_each = 4)
       : model_(*model),
         batch_(WholeSequences(sequences, pages_each)),
-        cache_(MakeCache(*model, static_cast<int64_t>(sequences.size()) *
-                                     pages_each)),
+        cache_(MakeCache(*model,
+                         static_cast<int64_t>(sequences.size()) * pages_each)),
         x_(batch_.token_ids.size() *
            static_cast<size_t>(model->config().model_dim)) {}
 

@@ -17,9 +17,9 @@
 namespace zqfp {
 namespace {
 
+using testing::EditableCheckpoint;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::EditableCheckpoint;
 using testing::LayerRunner;
 using testing::Recorder;
 using testing::ScratchDirectory;
@@ -49,8 +49,8 @@ std::vector<float> Head(Model& model, const std::vector<float>& x,
   const kernels::OpTable& ops = model.backend().ops;
   const auto m = static_cast<int64_t>(rows.size());
   const int64_t dim = config.model_dim;
-  std::vector<float> normed, logits(rows.size() *
-                                    static_cast<size_t>(config.vocab_size));
+  std::vector<float> normed,
+      logits(rows.size() * static_cast<size_t>(config.vocab_size));
   for (const int32_t row : rows) {
     normed.insert(normed.end(), x.begin() + row * dim,
                   x.begin() + (row + 1) * dim);
@@ -86,10 +86,10 @@ std::vector<float> Forward(Model& model, Batch batch,
                            const std::vector<int32_t>& rows) {
   batch.logit_rows = rows;
   KvCache cache = *KvCache::Create(
-      model.config(), {.format = kernels::ValueFormat::kF32,
-                       .num_pages = static_cast<int64_t>(
-                           batch.page_table.size()),
-                       .page_size = 16});
+      model.config(),
+      {.format = kernels::ValueFormat::kF32,
+       .num_pages = static_cast<int64_t>(batch.page_table.size()),
+       .page_size = 16});
   std::vector<float> logits(rows.size() *
                             static_cast<size_t>(model.config().vocab_size));
   const absl::Status status =
@@ -107,8 +107,7 @@ void ExpectLayersMakeTheStep(Model& model, const std::string& what) {
     Recorder recorder;
     ASSERT_TRUE(runner.Layer(i, i == 0 ? &recorder : nullptr).ok());
   }
-  EXPECT_EQ(Head(model, runner.x(), rows),
-            Forward(model, runner.batch(), rows))
+  EXPECT_EQ(Head(model, runner.x(), rows), Forward(model, runner.batch(), rows))
       << what;
 }
 
@@ -213,8 +212,8 @@ TEST(LinearObserverTest, SeesTheInputsInOrder) {
     for (size_t t = 0; t < 19; ++t) {
       double squares = 0;
       for (size_t i = 0; i < dim; ++i) squares += std::pow(x[t * dim + i], 2);
-      const double root = std::sqrt(squares / static_cast<double>(dim) +
-                                    config.norm_epsilon);
+      const double root =
+          std::sqrt(squares / static_cast<double>(dim) + config.norm_epsilon);
       for (size_t i = 0; i < dim; ++i) {
         const double wanted = x[t * dim + i] / root * weight[i];
         EXPECT_NEAR(seen[0].x[t * dim + i], wanted,
@@ -368,8 +367,8 @@ void CheckSimulatedLayer(Model& model, ActivationFormat format, int32_t id,
     x[i] += before[i];
     squares += x[i] * x[i];
   }
-  const double root = std::sqrt(squares / static_cast<double>(x.size()) +
-                                config.norm_epsilon);
+  const double root =
+      std::sqrt(squares / static_cast<double>(x.size()) + config.norm_epsilon);
   std::vector<double> normed;
   for (size_t i = 0; i < x.size(); ++i) {
     normed.push_back(x[i] / root * layer.ffn_norm[i]);
@@ -418,10 +417,11 @@ TEST(SimulatedActivationsOfAModel, LeaveQuantizedLinearsAlone) {
                                 HeadFormat::kE4m3)
       .Write(scratch);
   const auto plain = Load(scratch.path());
-  const auto simulated = Load(
-      scratch.path(), {.simulated_activations = ActivationFormat::kInt8});
+  const auto simulated =
+      Load(scratch.path(), {.simulated_activations = ActivationFormat::kInt8});
   const Batch batch = testing::WholeSequences(kSequences, 4);
-  EXPECT_EQ(Forward(*plain, batch, {0, 18}), Forward(*simulated, batch, {0, 18}));
+  EXPECT_EQ(Forward(*plain, batch, {0, 18}),
+            Forward(*simulated, batch, {0, 18}));
 }
 
 }  // namespace

@@ -13,9 +13,9 @@
 namespace zqfp::tools {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::AssetPath;
 using testing::DemoModel;
+using ::testing::HasSubstr;
 using testing::ScratchDirectory;
 using Ids = std::vector<int32_t>;
 
@@ -32,9 +32,9 @@ Ids Encode(const std::string& model, const std::string& text,
            bool add_special_tokens = true) {
   const auto tokenizer = LoadTokenizer(model);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-  const auto ids =
-      (*tokenizer)->Encode(text, {.add_special_tokens = add_special_tokens,
-                                  .parse_special_tokens = false});
+  const auto ids = (*tokenizer)
+                       ->Encode(text, {.add_special_tokens = add_special_tokens,
+                                       .parse_special_tokens = false});
   EXPECT_TRUE(ids.ok()) << ids.status();
   return ids.value_or(Ids());
 }
@@ -77,11 +77,10 @@ TEST_F(CalibrationTest, RunningTextGivesWindowsEvenlySpaced) {
     for (const int64_t length : {7, 32, 100}) {
       const auto all = static_cast<int64_t>(ids.size()) / length;
       ASSERT_GT(all, 5);
-      for (const int64_t wanted : {int64_t{1}, int64_t{3}, all - 1, all,
-                                   all + 1, int64_t{5000}}) {
+      for (const int64_t wanted :
+           {int64_t{1}, int64_t{3}, all - 1, all, all + 1, int64_t{5000}}) {
         const Calibration found = Read(
-            model,
-            {.text = path, .num_samples = wanted, .length = length});
+            model, {.text = path, .num_samples = wanted, .length = length});
         const int64_t count = std::min(wanted, all);
         ASSERT_EQ(static_cast<int64_t>(found.sequences.size()), count);
         for (int64_t i = 0; i < count; ++i) {
@@ -114,7 +113,7 @@ TEST_F(CalibrationTest, DocumentsGiveTheirBeginnings) {
   for (const std::string& model : Models()) {
     const auto tokenizer = LoadTokenizer(model);
     for (CalibrationOptions options : ways) {
-      for (const int64_t length : {16, 40, 90}) {
+      for (const int64_t length : {16, 40, 60}) {
         options.length = length;
         std::vector<Ids> wanted;
         for (const std::string& document : documents) {
@@ -137,7 +136,7 @@ TEST_F(CalibrationTest, DocumentsGiveTheirBeginnings) {
 // Exactly so many tokens are enough, one less are not.
 TEST_F(CalibrationTest, TheShortestTextThatWillDo) {
   for (const std::string& model : Models()) {
-    const std::string text = Story(9);
+    const std::string text = Story(3);
     const auto size = static_cast<int64_t>(Encode(model, text).size());
     const std::string path = Write("text.txt", text);
     EXPECT_EQ(Read(model, {.text = path, .length = size}).sequences.size(), 1u);
@@ -176,12 +175,12 @@ TEST_F(CalibrationTest, LengthEndsAtTheContext) {
 // XXH64 of the file's bytes, as its authors publish it for "abc".
 TEST_F(CalibrationTest, TheSourceIsTheFilesNameAndHash) {
   std::filesystem::create_directory(scratch_ / "folder");
-  const Calibration abc = Read(
-      DemoModel(), {.text = Write("folder/abc.txt", "abc"), .length = 2});
+  const Calibration abc =
+      Read(DemoModel(), {.text = Write("folder/abc.txt", "abc"), .length = 2});
   EXPECT_EQ(abc.source.text, "abc.txt");
   EXPECT_EQ(abc.source.text_hash, "44bc2cf5ad770999");
-  const Calibration other = Read(
-      DemoModel(), {.text = Write("folder/abc.txt", "abd"), .length = 2});
+  const Calibration other =
+      Read(DemoModel(), {.text = Write("folder/abc.txt", "abd"), .length = 2});
   EXPECT_EQ(other.source.text_hash.size(), 16u);
   EXPECT_NE(other.source.text_hash, abc.source.text_hash);
 }
@@ -196,8 +195,8 @@ TEST_F(CalibrationTest, SaysWhatIsNotThere) {
     EXPECT_THAT(Message(DemoModel(), {.text = Write("bad.jsonl", bad)}),
                 HasSubstr("bad.jsonl"));
   }
-  EXPECT_FALSE(ReadCalibration(DemoModel(), {.text = Write("empty.txt", "")})
-                   .ok());
+  EXPECT_FALSE(
+      ReadCalibration(DemoModel(), {.text = Write("empty.txt", "")}).ok());
   EXPECT_FALSE(
       ReadCalibration(DemoModel(), {.text = path, .split = "\\q"}).ok());
 }

@@ -30,9 +30,9 @@ inline std::vector<double> PieceValues(const QuantizedLinear& linear,
       uint16_t half = 0;
       if (width == 4) memcpy(&f32, data, 4);
       if (width == 2) memcpy(&half, data, 2);
-      values.push_back(piece.plan.dtype == DType::kF32    ? f32
-                       : piece.plan.dtype == DType::kBf16 ? FloatValue(half, 8,
-                                                                       7)
+      values.push_back(piece.plan.dtype == DType::kF32 ? f32
+                       : piece.plan.dtype == DType::kBf16
+                           ? FloatValue(half, 8, 7)
                        : piece.plan.dtype == DType::kE4m3 ? E4m3Value(*data)
                                                           : *data);
     }

@@ -17,11 +17,11 @@
 namespace zqfp {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::EditableCheckpoint;
+using ::testing::ElementsAre;
 using testing::ExactOutputError;
 using testing::ExactWeights;
+using ::testing::HasSubstr;
 using testing::LayerRunner;
 using testing::Recorder;
 using testing::ScratchDirectory;
@@ -142,8 +142,8 @@ class Replay {
     auto model = Model::Load(
         Golden(case_.variant),
         {.num_threads = 2,
-         .simulated_activations = scheme_.is_dense() ? scheme_.activations
-                                                     : ActivationFormat::kNone,
+         .simulated_activations =
+             scheme_.is_dense() ? scheme_.activations : ActivationFormat::kNone,
          .reserved_lorc_rank = scheme_.lorc.rank});
     ASSERT_TRUE(model.ok()) << model.status();
     std::vector<LayerRunner> runners;
@@ -227,9 +227,8 @@ TEST(LayerQuantizerTest, LinearsAreRoundedForWhatTheyWillRead) {
         Case{"llama_f16", kWholeLayer, kRtn},
         Case{"llama_mqa_bias", kTrueSequential},
         Case{"llama_dynamic", kTrueSequential},
-        Case{"mistral_window", kTrueSequential},
-        Case{"qwen2", kTrueSequential}, Case{"qwen3", kTrueSequential},
-        Case{"qwen3", kWholeLayer},
+        Case{"mistral_window", kTrueSequential}, Case{"qwen2", kTrueSequential},
+        Case{"qwen3", kTrueSequential}, Case{"qwen3", kWholeLayer},
         Case{"llama_mha", kTrueSequential, kGptq, GridFormat::kE4m3},
         Case{"llama_mha", kTrueSequential, kGptq, GridFormat::kE2m1,
              ActivationFormat::kNone},
@@ -269,18 +268,16 @@ TEST(LayerQuantizerTest, LoadedLayersGoOnToTheSameBytes) {
       LinearScheme scheme = Scheme();
       scheme.grid.format = format;
       Layers whole;
-      LayerQuantizerOptions options =
-          Options(Golden("qwen3"), &whole, scheme);
+      LayerQuantizerOptions options = Options(Golden("qwen3"), &whole, scheme);
       options.stages = stages;
       ASSERT_TRUE(QuantizeByLayer(options).ok());
       for (const int64_t known : {0, 1}) {
         Layers rest;
-        LayerQuantizerOptions resumed =
-            Options(Golden("qwen3"), &rest, scheme);
+        LayerQuantizerOptions resumed = Options(Golden("qwen3"), &rest, scheme);
         resumed.stages = stages;
         std::vector<int64_t> asked;
-        resumed.load = [&](int64_t layer)
-            -> absl::StatusOr<std::vector<QuantizedLinear>> {
+        resumed.load =
+            [&](int64_t layer) -> absl::StatusOr<std::vector<QuantizedLinear>> {
           asked.push_back(layer);
           if (layer != known) return std::vector<QuantizedLinear>();
           return whole.at(layer);
@@ -324,8 +321,8 @@ TEST(LayerQuantizerTest, ProgressGrowsToTheWholeOfEachLayer) {
       return absl::OkStatus();
     };
     ASSERT_TRUE(QuantizeByLayer(options).ok());
-    options.load = [&](int64_t layer)
-        -> absl::StatusOr<std::vector<QuantizedLinear>> {
+    options.load =
+        [&](int64_t layer) -> absl::StatusOr<std::vector<QuantizedLinear>> {
       return layers.at(layer);
     };
     std::vector<std::vector<std::pair<int64_t, double>>> runs = {calls};

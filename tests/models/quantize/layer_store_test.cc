@@ -15,8 +15,8 @@ namespace zqfp {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::HasSubstr;
 using testing::CalibratedMatrix;
+using ::testing::HasSubstr;
 using testing::QuantizeBench;
 using testing::ScratchDirectory;
 
@@ -36,9 +36,9 @@ std::vector<QuantizedLinear> Linears(uint32_t seed) {
   for (const auto& [name, n, k] :
        {std::tuple("l.q", 5, 40), std::tuple("l.down", 3, 71)}) {
     const CalibratedMatrix m(n, k, 10, seed);
-    linears.push_back(*QuantizeLinear(
-        Scheme(), {.name = name, .weights = m.weights, .k = k},
-        bench.machine()));
+    linears.push_back(
+        *QuantizeLinear(Scheme(), {.name = name, .weights = m.weights, .k = k},
+                        bench.machine()));
     linears.back().rounding = {.squared_error = 0.1 * seed,
                                .squared_sum = 1e300,
                                .num_weights = (int64_t{1} << 40) + n,
@@ -124,8 +124,8 @@ TEST_F(LayerStoreTest, LayersComeBackAsTheyWere) {
 
 TEST_F(LayerStoreTest, PathsEndAsUsersWriteThem) {
   for (const char* ending : {"", "/", "//", "/."}) {
-    const auto store = LayerStore::Open(output() + ending, kJob,
-                                        IfInterrupted::kStartOver);
+    const auto store =
+        LayerStore::Open(output() + ending, kJob, IfInterrupted::kStartOver);
     ASSERT_TRUE(store.ok()) << store.status();
     EXPECT_EQ(store->path(), layers()) << ending;
   }
@@ -207,6 +207,9 @@ TEST_F(LayerStoreTest, StartingOverSparesWhatIsNoJob) {
   EXPECT_EQ(store.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_THAT(std::string(store.status().message()), HasSubstr("job.json"));
   EXPECT_TRUE(fs::exists(layers() + "/thesis.txt"));
+  scratch_.Write("out.layers/job.json", kJob);
+  EXPECT_FALSE(Open(IfInterrupted::kStartOver).ok());
+  EXPECT_TRUE(fs::exists(layers() + "/thesis.txt"));
   fs::remove_all(layers());
   scratch_.Write("out.layers", "a file");
   EXPECT_FALSE(Open(IfInterrupted::kStartOver).ok());
@@ -260,8 +263,7 @@ TEST_F(LayerStoreTest, ReportsThatCannotBeAreErrors) {
   Interrupt();
   const auto store = Open(IfInterrupted::kResume);
   ASSERT_TRUE(store.ok());
-  std::vector<TensorPlan> plan =
-      TensorsOfLinear("l.q", 5, 40, Scheme());
+  std::vector<TensorPlan> plan = TensorsOfLinear("l.q", 5, 40, Scheme());
   size_t num_bytes = 0;
   for (const TensorPlan& tensor : plan) {
     int64_t count = ByteSize(tensor.dtype);
@@ -270,17 +272,17 @@ TEST_F(LayerStoreTest, ReportsThatCannotBeAreErrors) {
   }
   const auto read = [&](DType dtype, const std::vector<double>& numbers) {
     std::vector<TensorPlan> all = plan;
-    all.push_back({"l.q.report", dtype,
-                   {static_cast<int64_t>(numbers.size()) * 8 /
-                    ByteSize(dtype)}});
+    all.push_back(
+        {"l.q.report",
+         dtype,
+         {static_cast<int64_t>(numbers.size()) * 8 / ByteSize(dtype)}});
     auto writer = SafetensorsWriter::Create(layer(0), all);
     EXPECT_TRUE(writer.ok()) << writer.status();
     EXPECT_TRUE(writer->Append(std::vector<uint8_t>(num_bytes)).ok());
-    EXPECT_TRUE(
-        writer
-            ->Append({reinterpret_cast<const uint8_t*>(numbers.data()),
-                      8 * numbers.size()})
-            .ok());
+    EXPECT_TRUE(writer
+                    ->Append({reinterpret_cast<const uint8_t*>(numbers.data()),
+                              8 * numbers.size()})
+                    .ok());
     EXPECT_TRUE(writer->Finish().ok());
     return store->Read(0, {{"l.q", 5, 40}}, Scheme());
   };

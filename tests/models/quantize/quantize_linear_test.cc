@@ -22,13 +22,13 @@ namespace zqfp {
 namespace {
 
 using kernels::ValueFormat;
+using testing::CalibratedMatrix;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
-using ::testing::HasSubstr;
-using testing::CalibratedMatrix;
 using testing::ExactCodes;
 using testing::ExactOutputError;
 using testing::ExactWeights;
+using ::testing::HasSubstr;
 using testing::QuantizeBench;
 using testing::ScratchDirectory;
 
@@ -105,7 +105,8 @@ TEST(TensorsOfLinearTest, EveryScheme) {
   };
   const Lines codes = {"l.weight_packed U8 [5, 36]"};  // 71 nibbles
   const Lines free = {"l.weight_scale F32 [5, 3]"};
-  const Lines shift = {"l.weight_row_scale F32 [5]", "l.weight_shift U8 [5, 3]"};
+  const Lines shift = {"l.weight_row_scale F32 [5]",
+                       "l.weight_shift U8 [5, 3]"};
   const Lines e4m3 = {"l.weight F8_E4M3 [5, 71]", "l.weight_row_scale F32 [5]"};
   const Lines lorc8 = {"l.lorc_u F8_E4M3 [5, 2]", "l.lorc_v F8_E4M3 [2, 71]",
                        "l.lorc_u_scale F32 [5]", "l.lorc_v_scale F32 [2]"};
@@ -307,7 +308,8 @@ void WriteFile(const std::string& path, const QuantizedLinear& linear,
   auto writer = SafetensorsWriter::Create(path, plan);
   ASSERT_TRUE(writer.ok()) << writer.status();
   ASSERT_TRUE(writer->Append(std::vector<uint8_t>{0}).ok());
-  for (const auto& piece : pieces) ASSERT_TRUE(writer->Append(piece.bytes).ok());
+  for (const auto& piece : pieces)
+    ASSERT_TRUE(writer->Append(piece.bytes).ok());
   ASSERT_TRUE(writer->Finish().ok());
 }
 
@@ -410,9 +412,9 @@ class Attached {
         static_cast<size_t>(backend->WorkspaceBytes(
             {.num_tokens = m, .k = k, .n = n, .lorc_rank = 8})) +
         64);
-    const auto misaligned =
-        reinterpret_cast<uintptr_t>(workspace.data()) % 64;
-    const kernels::Exec exec = {.workspace = workspace.data() + 64 - misaligned};
+    const auto misaligned = reinterpret_cast<uintptr_t>(workspace.data()) % 64;
+    const kernels::Exec exec = {.workspace =
+                                    workspace.data() + 64 - misaligned};
     if (target_.runs_a8()) {
       backend->ops.matmul_a8({.m = m,
                               .x = {codes.data(), scale.data()},
@@ -481,7 +483,8 @@ TEST(AttachTest, ReplacesWhatWasThere) {
   const LinearScheme with =
       Scheme(GridFormat::kE2m1, ScaleConstraint::kFree, 3, ValueFormat::kBf16);
   const LinearScheme without = Scheme(GridFormat::kE4m3, ScaleConstraint::kM2);
-  const QuantizedLinear first = Quantize(with, m), second = Quantize(without, m);
+  const QuantizedLinear first = Quantize(with, m),
+                        second = Quantize(without, m);
   LinearWeight target;
   Attach(first, with, &target);
   EXPECT_EQ(target.view.format, kernels::WeightFormat::kE2m1Free);

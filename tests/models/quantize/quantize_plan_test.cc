@@ -14,10 +14,10 @@
 namespace zqfp {
 namespace {
 
+using testing::EditableCheckpoint;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::EditableCheckpoint;
 using testing::ScratchDirectory;
 
 // A golden model on disk, after a change.
@@ -104,19 +104,18 @@ TEST(QuantizePlanTest, EveryTensorOfALayer) {
         ".weight_shift U8 {}x{}",
         base, name, n, k / 2, n, n, groups);
   };
-  EXPECT_THAT(Lines(jobs, base),
-              ElementsAre("copy " + base + "input_layernorm: .weight F32 32",
-                          "copy " + base +
-                              "post_attention_layernorm: .weight F32 32",
-                          quantized("self_attn.q_proj", 32, 32, 1),
-                          quantized("self_attn.k_proj", 16, 32, 1),
-                          quantized("self_attn.v_proj", 16, 32, 1),
-                          quantized("self_attn.o_proj", 32, 32, 1),
-                          quantized("mlp.gate_proj", 40, 32, 1),
-                          quantized("mlp.up_proj", 40, 32, 1),
-                          quantized("mlp.down_proj", 32, 40, 2)));
-  EXPECT_EQ(Line(jobs.front()),
-            "bf16 model.embed_tokens: .weight BF16 48x32");
+  EXPECT_THAT(
+      Lines(jobs, base),
+      ElementsAre("copy " + base + "input_layernorm: .weight F32 32",
+                  "copy " + base + "post_attention_layernorm: .weight F32 32",
+                  quantized("self_attn.q_proj", 32, 32, 1),
+                  quantized("self_attn.k_proj", 16, 32, 1),
+                  quantized("self_attn.v_proj", 16, 32, 1),
+                  quantized("self_attn.o_proj", 32, 32, 1),
+                  quantized("mlp.gate_proj", 40, 32, 1),
+                  quantized("mlp.up_proj", 40, 32, 1),
+                  quantized("mlp.down_proj", 32, 40, 2)));
+  EXPECT_EQ(Line(jobs.front()), "bf16 model.embed_tokens: .weight BF16 48x32");
   EXPECT_EQ(Line(jobs.back()),
             "quantize lm_head: .weight F8_E4M3 48x32, .weight_row_scale F32 "
             "48");
@@ -138,8 +137,7 @@ TEST(QuantizePlanTest, BiasesAndHeadNormsAreCopied) {
   EXPECT_EQ(Lines(Planned("qwen2").Jobs(), "layers.0.self_attn").size(), 7u);
   const auto norms = Lines(Planned("qwen3").Jobs(), "layers.0.self_attn");
   EXPECT_EQ(norms.size(), 6u);
-  EXPECT_EQ(norms[0],
-            "copy model.layers.0.self_attn.q_norm: .weight BF16 16");
+  EXPECT_EQ(norms[0], "copy model.layers.0.self_attn.q_norm: .weight BF16 16");
 }
 
 // 16 bits stay what they are.
@@ -156,24 +154,35 @@ TEST(QuantizePlanTest, EmbeddingAndHead) {
       "quantize lm_head: .weight_packed U8 48x16, .weight_row_scale F32 48, "
       ".weight_shift U8 48x1";
   using enum HeadFormat;
-  for (const Case& c :
-       {Case{"llama_f32", kBf16, "bf16 model.embed_tokens: .weight BF16 48x32",
-             {"bf16 lm_head: .weight BF16 48x32"}},
-        Case{"llama_f16", kBf16, "copy model.embed_tokens: .weight F16 48x32",
-             {"copy lm_head: .weight F16 48x32"}},
-        Case{"llama_mha", kBf16, "copy model.embed_tokens: .weight BF16 48x32",
-             {"copy lm_head: .weight BF16 48x32"}},
-        Case{"llama_mha", kE4m3, "copy model.embed_tokens: .weight BF16 48x32",
-             {e4m3}},
-        Case{"llama_mha", kE2m1, "copy model.embed_tokens: .weight BF16 48x32",
-             {e2m1}},
-        // A tied head is the embedding, or a tensor of its own.
-        Case{"llama_gqa_tied", kBf16,
-             "copy model.embed_tokens: .weight BF16 48x32",
-             {}},
-        Case{"llama_gqa_tied", kE4m3,
-             "copy model.embed_tokens: .weight BF16 48x32",
-             {e4m3}}}) {
+  for (const Case& c : {Case{"llama_f32",
+                             kBf16,
+                             "bf16 model.embed_tokens: .weight BF16 48x32",
+                             {"bf16 lm_head: .weight BF16 48x32"}},
+                        Case{"llama_f16",
+                             kBf16,
+                             "copy model.embed_tokens: .weight F16 48x32",
+                             {"copy lm_head: .weight F16 48x32"}},
+                        Case{"llama_mha",
+                             kBf16,
+                             "copy model.embed_tokens: .weight BF16 48x32",
+                             {"copy lm_head: .weight BF16 48x32"}},
+                        Case{"llama_mha",
+                             kE4m3,
+                             "copy model.embed_tokens: .weight BF16 48x32",
+                             {e4m3}},
+                        Case{"llama_mha",
+                             kE2m1,
+                             "copy model.embed_tokens: .weight BF16 48x32",
+                             {e2m1}},
+                        // A tied head is the embedding, or a tensor of its own.
+                        Case{"llama_gqa_tied",
+                             kBf16,
+                             "copy model.embed_tokens: .weight BF16 48x32",
+                             {}},
+                        Case{"llama_gqa_tied",
+                             kE4m3,
+                             "copy model.embed_tokens: .weight BF16 48x32",
+                             {e4m3}}}) {
     const Planned model(c.variant);
     QuantizePlanOptions options = Planned::Defaults();
     options.lm_head = c.head;
@@ -193,7 +202,8 @@ TEST(QuantizePlanTest, ATiedHeadComesFromWhatIsThere) {
   const auto both = [](EditableCheckpoint* c) {
     c->tensors["lm_head.weight"] = c->tensors["model.embed_tokens.weight"];
   };
-  const Planned renamed("llama_gqa_tied", rename), copied("llama_gqa_tied", both);
+  const Planned renamed("llama_gqa_tied", rename),
+      copied("llama_gqa_tied", both);
   const auto head_only = renamed.Jobs(), with_both = copied.Jobs();
   EXPECT_EQ(head_only.front().name, "model.embed_tokens");
   EXPECT_EQ(head_only.front().source->name, "lm_head.weight");
@@ -209,10 +219,11 @@ TEST(QuantizePlanTest, KeptLinearsAreCopied) {
   };
   const Planned model("llama_f32");
   const auto jobs = model.Jobs(options);
-  EXPECT_THAT(Lines(jobs, "down_proj"),
-              ElementsAre("copy model.layers.0.mlp.down_proj: .weight F32 32x40",
-                          "copy model.layers.1.mlp.down_proj: .weight F32 "
-                          "32x40"));
+  EXPECT_THAT(
+      Lines(jobs, "down_proj"),
+      ElementsAre("copy model.layers.0.mlp.down_proj: .weight F32 32x40",
+                  "copy model.layers.1.mlp.down_proj: .weight F32 "
+                  "32x40"));
   // keep is about decoder linears; the head has a format of its own.
   EXPECT_EQ(jobs.back().treatment, Treatment::kQuantize);
   EXPECT_EQ(Find(jobs, "model.layers.0.mlp.up_proj")->treatment,
@@ -247,7 +258,9 @@ TEST(QuantizePlanTest, NamesWhatDoesNotFit) {
   };
   for (const Bad& bad :
        {Bad{[&](auto* c) { c->tensors.erase(up); }, {up}},
-        Bad{[&](auto* c) { c->tensors[up].shape = {32, 40}; },
+        Bad{[&](auto* c) {
+              c->tensors[up].shape = {32, 40};
+            },
             {up, "want F32 or BF16 or F16 [40, 32]", "F32 [32, 40]"}},
         Bad{[&](auto* c) { c->tensors[up].dtype = "I32"; },
             {up, "want F32", "I32 [40, 32]"}},

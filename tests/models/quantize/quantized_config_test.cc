@@ -14,8 +14,8 @@ namespace zqfp {
 namespace {
 
 using nlohmann::ordered_json;
-using ::testing::HasSubstr;
 using testing::EditableCheckpoint;
+using ::testing::HasSubstr;
 using testing::ScratchDirectory;
 using testing::SourcePath;
 
@@ -116,8 +116,9 @@ TEST(MakeConfigTextTest, KeepsTheRestInItsOrder) {
   const ScratchDirectory scratch;
   QuantizeOptions options = Options();
   options.input = scratch.path();
-  scratch.Write("config.json",
-                R"({"z": [1e-05, null], "a": "\u00e4", "m": {"b": 1, "a": 2}})");
+  scratch.Write(
+      "config.json",
+      R"({"z": [1e-05, null], "a": "\u00e4", "m": {"b": 1, "a": 2}})");
   ordered_json config = Parse(options);
   config.erase("quantization_config");
   EXPECT_EQ(config.dump(), ordered_json::parse(
@@ -125,7 +126,8 @@ TEST(MakeConfigTextTest, KeepsTheRestInItsOrder) {
                                    "m": {"b": 1, "a": 2}})")
                                .dump());
   // One that is there is replaced, not added to.
-  scratch.Write("config.json", R"({"quantization_config": {"old": 1}, "b": 2})");
+  scratch.Write("config.json",
+                R"({"quantization_config": {"old": 1}, "b": 2})");
   config = Parse(options);
   EXPECT_FALSE(config["quantization_config"].contains("old"));
   EXPECT_EQ(config["b"], 2);
@@ -152,10 +154,18 @@ TEST(DescribeJobTest, DiffersWithEverythingThatLayersDependOn) {
   using Change = std::function<void(QuantizeOptions*)>;
   const Change changes[] = {
       [](auto*) {},
-      [](auto* o) { o->calibration = {{1, 2}, {4}}; },
-      [](auto* o) { o->calibration = {{1}, {2, 3}}; },
-      [](auto* o) { o->calibration = {{1, 2}, {3}, {}}; },
-      [](auto* o) { o->calibration = {{3}, {1, 2}}; },
+      [](auto* o) {
+        o->calibration = {{1, 2}, {4}};
+      },
+      [](auto* o) {
+        o->calibration = {{1}, {2, 3}};
+      },
+      [](auto* o) {
+        o->calibration = {{1, 2}, {3}, {}};
+      },
+      [](auto* o) {
+        o->calibration = {{3}, {1, 2}};
+      },
       [](auto* o) { o->num_threads = 3; },
       [](auto* o) { o->stages = StageOrder::kWholeLayer; },
       [](auto* o) { o->linears.damping = 0.02; },
@@ -165,15 +175,9 @@ TEST(DescribeJobTest, DiffersWithEverythingThatLayersDependOn) {
       [](auto* o) { o->linears.lorc.format = kernels::ValueFormat::kBf16; },
       [](auto* o) { o->linears.grid.format = GridFormat::kE4m3; },
       [](auto* o) { o->linears.grid.scales.group_size = 64; },
-      [](auto* o) {
-        o->linears.grid.scales.constraint = ScaleConstraint::kM1;
-      },
-      [](auto* o) {
-        o->linears.grid.scales.rounding = ScaleRounding::kPaper;
-      },
-      [](auto* o) {
-        o->input = SourcePath("tests/golden/models/llama_f32");
-      }};
+      [](auto* o) { o->linears.grid.scales.constraint = ScaleConstraint::kM1; },
+      [](auto* o) { o->linears.grid.scales.rounding = ScaleRounding::kPaper; },
+      [](auto* o) { o->input = SourcePath("tests/golden/models/llama_f32"); }};
   for (const QuantizeMethod method :
        {QuantizeMethod::kGptq, QuantizeMethod::kRtn}) {
     std::set<std::string> jobs;

@@ -134,16 +134,14 @@ TEST(SquaredErrorTest, IsTheDefinition) {
     // 64 f32 sums of squares of differences whose quotients err by 2^-23 of
     // at most 4096 units: an error of d in a difference of at least... the
     // total moves by no more than 1e-4 of itself and of a unit's square.
-    EXPECT_NEAR(
-        SquaredError(magnitude.data(), row.importance.data(), 64, step),
-        weighted, 1e-4 * weighted);
+    EXPECT_NEAR(SquaredError(magnitude.data(), row.importance.data(), 64, step),
+                weighted, 1e-4 * weighted);
     std::fill(row.importance.begin(), row.importance.end(), 1.0f);
     const double plain = row.Error(0, step);
     EXPECT_NEAR(SquaredError(magnitude.data(), nullptr, 64, step), plain,
                 1e-4 * plain);
-    EXPECT_NEAR(
-        SquaredError(magnitude.data(), row.importance.data(), 64, step), plain,
-        1e-4 * plain);
+    EXPECT_NEAR(SquaredError(magnitude.data(), row.importance.data(), 64, step),
+                plain, 1e-4 * plain);
   }
 }
 
@@ -299,8 +297,8 @@ TEST(ScaleSearchTest, ExponentOfAGroup) {
 TEST(ScaleSearchTest, FreeStepOfAGroup) {
   for (uint32_t seed = 0; seed < 20; ++seed) {
     Row row = RandomRow(90, 32, seed);
-    ScaleSearch search({32, ScaleConstraint::kFree, ScaleRounding::kSearch},
-                       90, row.importance);
+    ScaleSearch search({32, ScaleConstraint::kFree, ScaleRounding::kSearch}, 90,
+                       row.importance);
     search.Choose(row.w.data());
     for (float& w : row.w) w = 3 * w + 0.01f;
     for (int64_t g = 2; g >= 0; --g) {

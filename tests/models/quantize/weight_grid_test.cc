@@ -144,7 +144,8 @@ TEST(WeightGridTest, TiesGoToEven) {
         EXPECT_EQ(down.value, -step * values[even]);
         // The next float on either side is no tie.
         EXPECT_EQ(
-            RoundOne(grid, std::nextafter(static_cast<float>(middle), 0)).code,
+            RoundOne(grid, std::nextafter(static_cast<float>(middle), 0.0f))
+                .code,
             i);
         EXPECT_EQ(
             RoundOne(grid, std::nextafter(static_cast<float>(middle), 1e9f))
