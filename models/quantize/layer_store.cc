@@ -95,10 +95,11 @@ absl::Status StartOver(const fs::path& path, const std::string& job) {
 absl::StatusOr<LayerStore> LayerStore::Open(const std::string& output,
                                             const std::string& job,
                                             IfInterrupted if_interrupted) {
-  fs::path target = fs::absolute(output).lexically_normal();
+  std::error_code error;
+  fs::path target = fs::absolute(output, error).lexically_normal();
+  if (error) return FileError(output, "find", error);
   if (!target.has_filename()) target = target.parent_path();
   const fs::path path = target.string() + ".layers";
-  std::error_code error;
   const bool exists = fs::exists(path, error);
   if (!exists || if_interrupted == IfInterrupted::kStartOver) {
     if (exists && !IsOurs(path)) {
