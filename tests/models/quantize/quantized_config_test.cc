@@ -145,7 +145,7 @@ TEST(MakeConfigTextTest, RefusesWhatIsNoConfig) {
     EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument)
         << text;
     EXPECT_THAT(std::string(result.status().message()),
-                HasSubstr("config.json: want a JSON object"));
+                HasSubstr("want a JSON object"));
   }
 }
 
