@@ -34,10 +34,12 @@ absl::StatusOr<Calibration> ReadCalibration(const std::string& directory,
   ZQFP_ASSIGN_OR_RETURN(const Corpus corpus,
                         ReadCorpus(options.text, options.split));
   const int64_t length = std::min(options.length, config.max_positions);
+  // A document's window has one more id, the last prediction's target.
+  const int64_t window = corpus.is_documents ? length - 1 : length;
   ZQFP_ASSIGN_OR_RETURN(
       const WindowPlan plan,
       PlanWindows(*tokenizer, corpus,
-                  {.protocol = Protocol::kGptq, .window = length}));
+                  {.protocol = Protocol::kGptq, .window = window}));
   const auto num_windows = static_cast<int64_t>(plan.windows.size());
   if (num_windows == 0) {
     return absl::InvalidArgumentError(fmt::format(

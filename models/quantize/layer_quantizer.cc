@@ -294,8 +294,9 @@ absl::Status LayerQuantizer::QuantizeLayer(int64_t layer) {
     ZQFP_RETURN_IF_ERROR(AttachAll(layer, std::move(loaded)));
     return RunSequences(layer, nullptr);
   }
-  // Four stages, and the run through.
-  part_per_sequence_ = 1.0 / (5.0 * static_cast<double>(hidden_.size()));
+  // The runs for the Hessians, one or one of each stage, and that through.
+  const double num_runs = options_.stages == StageOrder::kWholeLayer ? 2 : 5;
+  part_per_sequence_ = 1.0 / (num_runs * static_cast<double>(hidden_.size()));
   StageObserver observer(model_.get(), options_.scheme.activations);
   ZQFP_RETURN_IF_ERROR(RunStages(layer, observer));
   std::vector<QuantizedLinear> linears;

@@ -2,14 +2,17 @@
 #include "models/quantize/layer_store.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <string.h>
 
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
 
 #include "kernels/core/status_macros.h"
+#include "kernels/core/views.h"
 #include "models/mapped_file.h"
 #include "models/safetensors_writer.h"
 
@@ -35,6 +38,17 @@ ReportNumbers ToNumbers(const QuantizedLinear& linear) {
           linear.output_error};
 }
 
+// Numbers 2 .. 5 are counts: below 2^53, so that they survive.
+bool AreSound(const ReportNumbers& numbers) {
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const bool is_count = i >= 2 && i <= 5;
+    const double most = i == 3 ? kernels::kMaxShift : 0x1p53;
+    if (!std::isfinite(numbers[i])) return false;
+    if (is_count && !(numbers[i] >= 0 && numbers[i] <= most)) return false;
+  }
+  return true;
+}
+
 void FromNumbers(const ReportNumbers& numbers, QuantizedLinear* linear) {
   linear->rounding = {.squared_error = numbers[0],
                       .squared_sum = numbers[1],
@@ -49,6 +63,18 @@ absl::Status FileError(const std::string& path, const char* action,
                        const std::error_code& error) {
   return absl::UnavailableError(
       fmt::format("{}: cannot {}: {}", path, action, error.message()));
+}
+
+// What may be removed: a directory that holds what a job writes and no more.
+bool IsOurs(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return false;
+  for (fs::directory_iterator at(path, error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name != kJobFile && !name.starts_with("layer-")) return false;
+  }
+  return !error;
 }
 
 absl::Status StartOver(const fs::path& path, const std::string& job) {
@@ -69,12 +95,19 @@ absl::Status StartOver(const fs::path& path, const std::string& job) {
 absl::StatusOr<LayerStore> LayerStore::Open(const std::string& output,
                                             const std::string& job,
                                             IfInterrupted if_interrupted) {
-  fs::path target = fs::absolute(output).lexically_normal();
+  std::error_code error;
+  fs::path target = fs::absolute(output, error).lexically_normal();
+  if (error) return FileError(output, "find", error);
   if (!target.has_filename()) target = target.parent_path();
   const fs::path path = target.string() + ".layers";
-  std::error_code error;
   const bool exists = fs::exists(path, error);
   if (!exists || if_interrupted == IfInterrupted::kStartOver) {
+    if (exists && !IsOurs(path)) {
+      return absl::AlreadyExistsError(fmt::format(
+          "{}: want a directory with {} and layers, which would be removed, "
+          "found something else",
+          path.string(), kJobFile));
+    }
     ZQFP_RETURN_IF_ERROR(StartOver(path, job));
     return LayerStore(path.string());
   }
@@ -140,12 +173,17 @@ absl::StatusOr<std::vector<QuantizedLinear>> LayerStore::Read(
     ZQFP_ASSIGN_OR_RETURN(const Tensor* report,
                           file.Get(shape.name + ".report"));
     ReportNumbers numbers;
-    if (report->num_bytes != sizeof(numbers)) {
+    if (report->dtype != DType::kF64 || report->num_bytes != sizeof(numbers)) {
       return absl::DataLossError(
-          fmt::format("{}: {}: want {} bytes, found {}", report->file,
-                      report->name, sizeof(numbers), report->num_bytes));
+          fmt::format("{}: {}: want F64 [{}], found {}", report->file,
+                      report->name, numbers.size(), Describe(*report)));
     }
     memcpy(numbers.data(), report->data, sizeof(numbers));
+    if (!AreSound(numbers)) {
+      return absl::DataLossError(
+          fmt::format("{}: {}: want errors and counts of a rounding, found {}",
+                      report->file, report->name, fmt::join(numbers, ", ")));
+    }
     FromNumbers(numbers, &linear);
     linears.push_back(std::move(linear));
   }

@@ -25,8 +25,8 @@ enum class IfInterrupted : uint8_t { kRefuse, kResume, kStartOver };
 class LayerStore {
  public:
   // `job` describes everything that the result depends on. AlreadyExists where
-  // there are layers and they may not be used; FailedPrecondition where they
-  // are those of another job.
+  // there are layers and they may not be used, or something else is in their
+  // place; FailedPrecondition where they are those of another job.
   static absl::StatusOr<LayerStore> Open(const std::string& output,
                                          const std::string& job,
                                          IfInterrupted if_interrupted);

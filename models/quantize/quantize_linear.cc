@@ -233,8 +233,14 @@ absl::StatusOr<QuantizedLinear> QuantizeLinear(const LinearScheme& scheme,
       .name = name, .n = static_cast<int64_t>(weights.size()) / k, .k = k};
   HessianFactors factors;
   if (hessian != nullptr) {
-    ZQFP_ASSIGN_OR_RETURN(factors,
-                          hessian->Factor(scheme.column_order, scheme.damping));
+    absl::StatusOr<HessianFactors> found =
+        hessian->Factor(scheme.column_order, scheme.damping);
+    if (!found.ok()) {
+      return absl::Status(
+          found.status().code(),
+          fmt::format("{}: {}", name, std::string(found.status().message())));
+    }
+    factors = *std::move(found);
   }
   const Rounder rounder = {scheme, k, hessian, factors, machine};
   RoundedWeights rounded = rounder.Round(weights);

@@ -56,7 +56,8 @@ struct QuantizedLinear {
   std::vector<Piece> pieces;
   RoundingReport rounding;  // with the compensation
   // |x E^T|^2 / |x W^T|^2 over the calibration's tokens, from at most 64 rows;
-  // E = W - what the tensors stand for. Negative without a calibration.
+  // E = W - what the tensors stand for. As rounding sees it: with the scheme's
+  // damping on every column. Negative without a calibration.
   double output_error = -1;
 
   // The piece NAME + ending; null where there is none.

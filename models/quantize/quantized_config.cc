@@ -59,11 +59,9 @@ ordered_json Calibration(const QuantizeOptions& options) {
   }
   ordered_json json = ordered_json::object();
   json["method"] = Name(scheme.method);
-  if (scheme.method == QuantizeMethod::kGptq) {
-    json["damping"] = scheme.damping;
-    json["act_order"] = scheme.column_order == ColumnOrder::kByActivation;
-    json["true_sequential"] = options.stages == StageOrder::kTrueSequential;
-  }
+  json["damping"] = scheme.damping;
+  json["act_order"] = scheme.column_order == ColumnOrder::kByActivation;
+  json["true_sequential"] = options.stages == StageOrder::kTrueSequential;
   json["text"] = options.calibration_source.text;
   json["text_hash"] = options.calibration_source.text_hash;
   json["sequences"] = options.calibration.size();
@@ -92,6 +90,10 @@ ordered_json DescribeLinears(const QuantizeOptions& options,
     json["calibration"] = Calibration(options);
   }
   return json;
+}
+
+std::string ConfigPath(const QuantizeOptions& options) {
+  return (std::filesystem::path(options.input) / "config.json").string();
 }
 
 }  // namespace
@@ -128,8 +130,12 @@ absl::StatusOr<std::string> DescribeJob(const QuantizeOptions& options,
     tensors[name] = fmt::format("{} {:016x}", Describe(tensor), hash);
     DropPages(tensor.data, tensor.num_bytes);
   }
+  ZQFP_ASSIGN_OR_RETURN(const std::string config,
+                        ReadSmallFile(ConfigPath(options), kMaxConfigBytes));
   ordered_json job = DescribeLinears(options, kept);
   job["threads"] = options.num_threads;
+  job["config"] =
+      fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()));
   job["tensors"] = std::move(tensors);
   return job.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }

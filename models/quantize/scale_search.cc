@@ -238,6 +238,7 @@ void ScaleSearch::RoundExponents() {
     for (const float plain : plain_) {
       if (plain > 0 && plain < least) least = plain;
     }
+    if (std::isinf(least)) return;  // an empty row
     mantissa_ = 2 * std::frexp(least, &base);
     --base;
   }

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <utility>
 
-#include "kernels/core/check.h"
 #include "kernels/core/float_formats.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/status_macros.h"
@@ -224,7 +223,10 @@ absl::Status TensorJobs::Run(const QuantizeJob& job, SafetensorsWriter& writer,
     layer_index_ = job.calibrated_layer;
   }
   const auto found = layer_.find(job.name);
-  ZQFP_CHECK(found != layer_.end());
+  if (found == layer_.end()) {
+    return absl::DataLossError(fmt::format(
+        "{}: want it among the finished layers, found it no more", job.name));
+  }
   ZQFP_RETURN_IF_ERROR(Report(job.name, job.source->num_bytes));
   return WriteLinear(found->second, writer, report, job.scheme);
 }

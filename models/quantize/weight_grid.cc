@@ -32,7 +32,8 @@ void ChooseIntegerRow(const float* row, int64_t index, WeightGrid& grid) {
       low = std::min(low, row[i]);
       high = std::max(high, row[i]);
     }
-    float step = (high - low) / levels;
+    // In double: the range of finite weights may be beyond f32.
+    float step = static_cast<float>((double{high} - low) / levels);
     if (step < kSmallestStep) step = 1;
     const auto at = static_cast<size_t>(group * grid.n + index);
     grid.step[at] = step;
