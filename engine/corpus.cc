@@ -34,23 +34,12 @@ std::vector<std::string> Split(std::string_view text,
 absl::StatusOr<std::vector<std::string>> ReadLines(std::string_view text,
                                                    const std::string& path) {
   std::vector<std::string> documents;
-  for (int64_t number = 1; !text.empty(); ++number) {
-    const size_t end = text.find('\n');
-    const std::string_view line = Trim(text.substr(0, end));
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (line.empty()) continue;
-    const std::string name = fmt::format("{}:{}", path, number);
-    ZQFP_ASSIGN_OR_RETURN(
-        const nlohmann::json object,
-        ParseJson(line.data(), line.data() + line.size(), name));
-    if (!object.is_object()) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{}: want an object with \"text\", found {}", name, Excerpt(object)));
-    }
+  ZQFP_RETURN_IF_ERROR(ForEachJsonLine(text, path, [&](const JsonReader& line) {
     std::string document;
-    ZQFP_RETURN_IF_ERROR(JsonReader(object, name).Require("text", &document));
+    ZQFP_RETURN_IF_ERROR(line.Require("text", &document));
     if (!document.empty()) documents.push_back(std::move(document));
-  }
+    return absl::OkStatus();
+  }));
   return documents;
 }
 
@@ -84,6 +73,27 @@ uint32_t TakeCodePoint(std::string_view& text) {
 }
 
 }  // namespace
+
+absl::Status ForEachJsonLine(
+    std::string_view text, const std::string& path,
+    const std::function<absl::Status(const JsonReader& line)>& read) {
+  for (int64_t number = 1; !text.empty(); ++number) {
+    const size_t end = text.find('\n');
+    const std::string_view line = Trim(text.substr(0, end));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    if (line.empty()) continue;
+    const std::string name = fmt::format("{}:{}", path, number);
+    ZQFP_ASSIGN_OR_RETURN(
+        const nlohmann::json object,
+        ParseJson(line.data(), line.data() + line.size(), name));
+    if (!object.is_object()) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: want one JSON object, found {}", name, Excerpt(object)));
+    }
+    ZQFP_RETURN_IF_ERROR(read(JsonReader(object, name)));
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Corpus> ReadCorpus(const std::string& path,
                                   const std::string& separator) {
@@ -121,6 +131,21 @@ int64_t CountWords(std::string_view text) {
     in_space = space;
   }
   return words;
+}
+
+size_t TrailingSpaceBegin(std::string_view text) {
+  size_t begin = 0;
+  for (std::string_view rest = text; !rest.empty();) {
+    const bool space = IsSpace(TakeCodePoint(rest));
+    if (!space) begin = text.size() - rest.size();
+  }
+  return begin;
+}
+
+int64_t CountCharacters(std::string_view text) {
+  int64_t count = 0;
+  for (; !text.empty(); ++count) TakeCodePoint(text);
+  return count;
 }
 
 }  // namespace zqfp

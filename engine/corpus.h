@@ -6,11 +6,13 @@
 
 #include <stdint.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "models/json_reader.h"
 
 namespace zqfp {
 
@@ -32,6 +34,19 @@ absl::StatusOr<Corpus> ReadCorpus(const std::string& path,
 // How many words a text has to lm-eval: the parts that its regular expression
 // \s+ (Unicode white space) splits it into, empty ones at the ends included.
 int64_t CountWords(std::string_view text);
+
+// Where the (Unicode) white space at the end of a text begins; its size where
+// there is none.
+size_t TrailingSpaceBegin(std::string_view text);
+
+// Unicode code points.
+int64_t CountCharacters(std::string_view text);
+
+// Calls `read` with the JSON object of every line of a .jsonl text that is not
+// blank. Errors name the line: "PATH:7: ...".
+absl::Status ForEachJsonLine(
+    std::string_view text, const std::string& path,
+    const std::function<absl::Status(const JsonReader& line)>& read);
 
 }  // namespace zqfp
 

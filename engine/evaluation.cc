@@ -5,105 +5,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <optional>
 
 #include "engine/engine.h"
+#include "engine/statistics.h"
+#include "engine/window_runner.h"
 #include "kernels/core/status_macros.h"
 
 namespace zqfp {
 namespace {
 
-constexpr int64_t kPageSize = 32;
-// Memory for the logits of one step; more rows go into several steps.
-constexpr int64_t kMaxLogitBytes = 16 << 20;
-
-// -ln softmax(row)[target]; not finite where the row is not.
-double Loss(absl::Span<const float> row, int32_t target) {
-  const float largest = *std::max_element(row.begin(), row.end());
-  double sum = 0;
-  for (const float logit : row) sum += std::exp(logit - largest);
-  return std::log(sum) + largest - row[static_cast<size_t>(target)];
-}
-
-// Runs windows one after the other, each in the same pages.
-class Scorer {
- public:
-  static absl::StatusOr<Scorer> Create(Model* model, KvFormat format,
-                                       int64_t window) {
-    Scorer scorer(model);
-    const int64_t num_pages = (window + kPageSize - 1) / kPageSize;
-    ZQFP_ASSIGN_OR_RETURN(
-        KvCache cache,
-        KvCache::Create(model->config(), {.format = ToValueFormat(format),
-                                          .num_pages = num_pages,
-                                          .page_size = kPageSize}));
-    scorer.cache_.emplace(std::move(cache));
-    scorer.page_table_.resize(static_cast<size_t>(num_pages));
-    std::iota(scorer.page_table_.begin(), scorer.page_table_.end(), 0);
-    return scorer;
-  }
-
-  // Losses of the scored predictions of a window, appended to `losses`.
-  absl::Status Run(absl::Span<const int32_t> ids, int64_t first_scored,
-                   std::vector<double>* losses) {
-    const int64_t num_inputs = static_cast<int64_t>(ids.size()) - 1;
-    const int64_t row_bytes = model_->config().vocab_size * 4;
-    const int64_t rows = std::clamp<int64_t>(kMaxLogitBytes / row_bytes, 1,
-                                             model_->options().max_tokens);
-    for (int64_t begin = 0; begin < num_inputs; begin += rows) {
-      const int64_t end = std::min(begin + rows, num_inputs);
-      ZQFP_RETURN_IF_ERROR(RunChunk(ids, begin, end, first_scored, losses));
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  explicit Scorer(Model* model) : model_(model) {}
-
-  absl::Status RunChunk(absl::Span<const int32_t> ids, int64_t begin,
-                        int64_t end, int64_t first_scored,
-                        std::vector<double>* losses) {
-    Batch batch = {
-        .token_ids = {ids.begin() + begin, ids.begin() + end},
-        .token_begin = {0, static_cast<int32_t>(end - begin)},
-        .context_len = {static_cast<int32_t>(end)},
-        .page_table = page_table_,
-        .page_table_stride = static_cast<int64_t>(page_table_.size()),
-        .rope_length = {static_cast<int32_t>(ids.size()) - 1},
-        .logit_rows = {}};
-    for (int64_t i = std::max(begin, first_scored); i < end; ++i) {
-      batch.logit_rows.push_back(static_cast<int32_t>(i - begin));
-    }
-    const size_t vocab_size = static_cast<size_t>(model_->config().vocab_size);
-    logits_.resize(batch.logit_rows.size() * vocab_size);
-    ZQFP_RETURN_IF_ERROR(
-        model_->Forward(batch, *cache_, absl::MakeSpan(logits_)));
-    const absl::Span<const float> logits = logits_;
-    for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
-      const int64_t position = begin + batch.logit_rows[i];
-      const double loss = Loss(logits.subspan(i * vocab_size, vocab_size),
-                               ids[static_cast<size_t>(position + 1)]);
-      if (!std::isfinite(loss)) {
-        return absl::DataLossError(fmt::format(
-            "logits: want finite numbers, found a loss of {} at position {}",
-            loss, position));
-      }
-      losses->push_back(loss);
-    }
-    return absl::OkStatus();
-  }
-
-  Model* model_;
-  std::optional<KvCache> cache_;
-  std::vector<int32_t> page_table_;
-  std::vector<float> logits_;
-};
-
 // The options with their defaults filled in, checked.
 absl::StatusOr<EvaluationOptions> Resolve(EvaluationOptions options,
-                                          const Model& model) {
-  const int64_t context = model.config().max_positions;
+                                          int64_t context) {
   const bool sliding = options.protocol == Protocol::kSliding;
   if (options.window == 0) {
     options.window = std::min<int64_t>(
@@ -131,7 +44,6 @@ absl::StatusOr<EvaluationOptions> Resolve(EvaluationOptions options,
     return absl::InvalidArgumentError(fmt::format(
         "max_tokens: want 0 (all) or more, found {}", options.max_tokens));
   }
-  options.kv_format = ResolveKvFormat(options.kv_format, model);
   return options;
 }
 
@@ -155,25 +67,31 @@ absl::Status CheckPlan(const WindowPlan& plan, int64_t window,
   return absl::OkStatus();
 }
 
-double Mean(absl::Span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) /
-         static_cast<double>(values.size());
-}
-
 // Fills in what follows from the losses of all predictions.
-void Summarise(absl::Span<const double> losses, EvaluationResult* result) {
-  const double count = static_cast<double>(losses.size());
+void SummariseLosses(absl::Span<const double> losses,
+                     EvaluationResult* result) {
   result->num_tokens = static_cast<int64_t>(losses.size());
   result->loss = Mean(losses);
-  double squares = 0;
-  for (const double loss : losses) {
-    squares += (loss - result->loss) * (loss - result->loss);
-  }
-  result->standard_error =
-      count > 1 ? std::sqrt(squares / (count - 1) / count) : 0;
+  result->standard_error = StandardError(losses);
   result->perplexity = std::exp(result->loss);
   result->perplexity_standard_error =
       result->perplexity * result->standard_error;
+}
+
+// Each text that was scored.
+void SummariseDocuments(const WindowPlan& plan, absl::Span<const double> losses,
+                        EvaluationResult* result) {
+  size_t begin = 0, end = 0;
+  for (size_t i = 0; i < plan.windows.size(); ++i) {
+    end += static_cast<size_t>(plan.windows[i].num_scored());
+    if (i + 1 < plan.windows.size() &&
+        plan.windows[i + 1].text_index == plan.windows[i].text_index) {
+      continue;
+    }
+    result->documents.push_back({static_cast<int64_t>(end - begin),
+                                 Mean(losses.subspan(begin, end - begin))});
+    begin = end;
+  }
 }
 
 // Per word and per byte, over the documents that were scored.
@@ -195,68 +113,86 @@ void SummariseText(const Corpus& corpus, const WindowPlan& plan,
   result->bits_per_byte = per_byte / std::log(2.0);
 }
 
-// Runs all windows; `losses` and result->documents in order.
-absl::Status RunWindows(const WindowPlan& plan,
-                        const EvaluationOptions& options, Scorer& scorer,
-                        std::vector<double>* losses, EvaluationResult* result) {
-  int64_t total = 0, done = 0, document_begin = 0;
-  for (const Window& window : plan.windows) total += window.num_scored();
-  for (size_t i = 0; i < plan.windows.size(); ++i) {
-    const Window& window = plan.windows[i];
-    const auto& text = plan.ids[static_cast<size_t>(window.text_index)];
+}  // namespace
+
+absl::StatusOr<EvaluationPlan> PlanEvaluation(
+    const Config& config, const Tokenizer& tokenizer, const Corpus& corpus,
+    const EvaluationOptions& options) {
+  EvaluationPlan plan;
+  plan.tokenizer_hash = tokenizer.hash();
+  ZQFP_ASSIGN_OR_RETURN(plan.options, Resolve(options, config.max_positions));
+  ZQFP_ASSIGN_OR_RETURN(plan.windows,
+                        PlanWindows(tokenizer, corpus,
+                                    {.protocol = plan.options.protocol,
+                                     .window = plan.options.window,
+                                     .stride = plan.options.stride,
+                                     .max_tokens = plan.options.max_tokens}));
+  ZQFP_RETURN_IF_ERROR(
+      CheckPlan(plan.windows, plan.options.window, config.vocab_size));
+  return plan;
+}
+
+absl::Status ForEachWindow(
+    const EvaluationPlan& plan,
+    const std::function<absl::Status(const Window& window,
+                                     absl::Span<const int32_t> ids)>& run) {
+  int64_t total = 0, done = 0;
+  for (const Window& window : plan.windows.windows) {
+    total += window.num_scored();
+  }
+  for (const Window& window : plan.windows.windows) {
+    const auto& text = plan.windows.ids[static_cast<size_t>(window.text_index)];
     std::vector<int32_t> ids(text.begin() + window.begin,
                              text.begin() + window.begin + window.count);
-    if (plan.first_id >= 0) ids.front() = plan.first_id;
-    ZQFP_RETURN_IF_ERROR(scorer.Run(ids, window.first_scored, losses));
+    if (plan.windows.first_id >= 0) ids.front() = plan.windows.first_id;
+    ZQFP_RETURN_IF_ERROR(run(window, ids));
     done += window.num_scored();
-    if (i + 1 == plan.windows.size() ||
-        plan.windows[i + 1].text_index != window.text_index) {
-      const auto own = absl::MakeConstSpan(*losses).subspan(
-          static_cast<size_t>(document_begin));
-      result->documents.push_back({done - document_begin, Mean(own)});
-      document_begin = done;
-    }
-    if (options.progress && !options.progress(done, total)) {
+    if (plan.options.progress && !plan.options.progress(done, total)) {
       return absl::CancelledError("evaluation: cancelled");
     }
   }
   return absl::OkStatus();
 }
 
-}  // namespace
+EvaluationResult Summarise(const EvaluationPlan& plan, const Corpus& corpus,
+                           KvFormat kv_format,
+                           absl::Span<const double> losses) {
+  EvaluationResult result = {.protocol = plan.options.protocol,
+                             .window = plan.options.window,
+                             .stride = plan.options.stride,
+                             .kv_format = kv_format,
+                             .tokenizer_hash = plan.tokenizer_hash};
+  SummariseLosses(losses, &result);
+  SummariseDocuments(plan.windows, losses, &result);
+  result.num_windows = static_cast<int64_t>(plan.windows.windows.size());
+  result.num_documents = static_cast<int64_t>(result.documents.size());
+  result.num_dropped_documents = plan.windows.num_dropped_texts;
+  if (result.protocol == Protocol::kLmEval) {
+    SummariseText(corpus, plan.windows, &result);
+  }
+  return result;
+}
 
 absl::StatusOr<EvaluationResult> Evaluate(Model& model,
                                           const Tokenizer& tokenizer,
                                           const Corpus& corpus,
                                           const EvaluationOptions& options) {
-  ZQFP_ASSIGN_OR_RETURN(const EvaluationOptions resolved,
-                        Resolve(options, model));
-  ZQFP_ASSIGN_OR_RETURN(const WindowPlan plan,
-                        PlanWindows(tokenizer, corpus,
-                                    {.protocol = resolved.protocol,
-                                     .window = resolved.window,
-                                     .stride = resolved.stride,
-                                     .max_tokens = resolved.max_tokens}));
-  ZQFP_RETURN_IF_ERROR(
-      CheckPlan(plan, resolved.window, model.config().vocab_size));
   ZQFP_ASSIGN_OR_RETURN(
-      Scorer scorer,
-      Scorer::Create(&model, resolved.kv_format, resolved.window));
-  EvaluationResult result = {.protocol = resolved.protocol,
-                             .window = resolved.window,
-                             .stride = resolved.stride,
-                             .kv_format = resolved.kv_format,
-                             .tokenizer_hash = tokenizer.hash()};
+      const EvaluationPlan plan,
+      PlanEvaluation(model.config(), tokenizer, corpus, options));
+  const KvFormat kv_format = ResolveKvFormat(options.kv_format, model);
+  ZQFP_ASSIGN_OR_RETURN(
+      WindowRunner runner,
+      WindowRunner::Create(&model, kv_format, plan.options.window));
   std::vector<double> losses;
-  ZQFP_RETURN_IF_ERROR(RunWindows(plan, resolved, scorer, &losses, &result));
-  result.num_windows = static_cast<int64_t>(plan.windows.size());
-  result.num_documents = static_cast<int64_t>(result.documents.size());
-  result.num_dropped_documents = plan.num_dropped_texts;
-  Summarise(losses, &result);
-  if (resolved.protocol == Protocol::kLmEval) {
-    SummariseText(corpus, plan, &result);
-  }
-  return result;
+  ZQFP_RETURN_IF_ERROR(ForEachWindow(plan, [&](const Window& window,
+                                               absl::Span<const int32_t> ids) {
+    std::vector<Prediction> predictions;
+    ZQFP_RETURN_IF_ERROR(runner.Run(ids, 0, window.first_scored, &predictions));
+    for (const Prediction& p : predictions) losses.push_back(p.loss);
+    return absl::OkStatus();
+  }));
+  return Summarise(plan, corpus, kv_format, losses);
 }
 
 }  // namespace zqfp

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "engine/corpus.h"
 #include "engine/protocol.h"
 #include "models/model.h"
@@ -64,6 +65,31 @@ absl::StatusOr<EvaluationResult> Evaluate(Model& model,
                                           const Tokenizer& tokenizer,
                                           const Corpus& corpus,
                                           const EvaluationOptions& options);
+
+// What an evaluation will run: the windows of a text, for models of this
+// context and vocabulary.
+struct EvaluationPlan {
+  EvaluationOptions options;  // with their defaults filled in, but kv_format
+  WindowPlan windows;
+  std::string tokenizer_hash;
+};
+
+// Errors as Evaluate's.
+absl::StatusOr<EvaluationPlan> PlanEvaluation(const Config& config,
+                                              const Tokenizer& tokenizer,
+                                              const Corpus& corpus,
+                                              const EvaluationOptions& options);
+
+// Calls run(window, its ids) for one window after the other, and reports
+// progress; stops at the first error.
+absl::Status ForEachWindow(
+    const EvaluationPlan& plan,
+    const std::function<absl::Status(const Window& window,
+                                     absl::Span<const int32_t> ids)>& run);
+
+// Everything that follows from the losses of all scored predictions, in order.
+EvaluationResult Summarise(const EvaluationPlan& plan, const Corpus& corpus,
+                           KvFormat kv_format, absl::Span<const double> losses);
 
 }  // namespace zqfp
 

@@ -6,6 +6,7 @@
 
 #include "engine/engine.h"
 #include "engine/generation_config.h"
+#include "engine/model_tokenizer.h"
 #include "models/model.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -87,7 +88,7 @@ LanguageModel::~LanguageModel() = default;
 
 Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
   auto state = std::make_unique<State>();
-  auto tokenizer = LoadTokenizer(options.directory);
+  auto tokenizer = LoadModelTokenizer(options.directory);
   if (!tokenizer.ok()) return ToError(tokenizer.status());
   state->tokenizer = *std::move(tokenizer);
   if (!state->tokenizer->chat_template().empty()) {
@@ -101,7 +102,8 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
   auto model =
       Model::Load(options.directory, {.num_threads = options.num_threads,
                                       .backend = options.backend,
-                                      .strict = options.strict});
+                                      .strict = options.strict,
+                                      .weight_only = options.weight_only});
   if (!model.ok()) return ToError(model.status());
   state->model = *std::move(model);
   auto engine = Engine::Create(state->model.get(), state->tokenizer.get(),
@@ -128,8 +130,8 @@ Result<std::vector<int32_t>> LanguageModel::ChatPrompt(
     const std::vector<Message>& messages) const {
   if (!state_->chat_template) {
     return Error{ErrorCode::kUnsupported,
-                 "chat template: want one in tokenizer_config.json, found "
-                 "none; use Tokenize for plain text"};
+                 "chat template: want one with the tokenizer, found none; use "
+                 "Tokenize for plain text"};
   }
   ChatTemplateArgs args = {
       .bos_token = TextOf(*state_->tokenizer, state_->tokenizer->bos_id()),

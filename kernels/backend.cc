@@ -75,14 +75,17 @@ void Fill(Backend& backend, const OpTable& table, const char* name,
 void Merge(Backend& backend, const OpTable& table) {
   backend.tables.push_back(&table);
   Fill(backend, table, "embed", &OpTable::embed);
+  Fill(backend, table, "add_positions", &OpTable::add_positions);
   Fill(backend, table, "rms_norm", &OpTable::rms_norm);
+  Fill(backend, table, "layer_norm", &OpTable::layer_norm);
   Fill(backend, table, "quantize_tokens", &OpTable::quantize_tokens);
   Fill(backend, table, "matmul", &OpTable::matmul);
   Fill(backend, table, "matmul_a8", &OpTable::matmul_a8);
   Fill(backend, table, "rope", &OpTable::rope);
   Fill(backend, table, "store_kv", &OpTable::store_kv);
   Fill(backend, table, "attention", &OpTable::attention);
-  Fill(backend, table, "swiglu", &OpTable::swiglu);
+  Fill(backend, table, "activate", &OpTable::activate);
+  Fill(backend, table, "softcap", &OpTable::softcap);
 }
 
 }  // namespace

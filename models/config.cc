@@ -9,10 +9,15 @@
 
 #include "kernels/core/status_macros.h"
 #include "kernels/core/views.h"
+#include "models/foreign_config.h"
+#include "models/gguf.h"
+#include "models/gguf_config.h"
 #include "models/json_reader.h"
 #include "models/mapped_file.h"
 #include "models/quantization_config.h"
 #include "models/rope_config.h"
+#include "models/variant_config.h"
+#include "models/window_config.h"
 
 namespace zqfp {
 namespace {
@@ -33,36 +38,66 @@ constexpr RealRange kEpsilon = {1e-30, 1.0};
 
 constexpr int64_t kAsQueryHeads = 0;  // num_key_value_heads
 constexpr int64_t kFromModelDim = 0;  // head_dim: hidden_size / heads
-constexpr int64_t kNoWindow = 0;      // sliding_window
 constexpr int32_t kNoId = -1;
+
+// What the families call the parts of a model's shape.
+struct ShapeKeys {
+  const char* model_dim;
+  const char* ffn_dim;
+  const char* num_layers;
+  const char* num_heads;
+  const char* max_positions;
+  const char* norm_epsilon;  // null: not in the file
+};
+constexpr ShapeKeys kLlamaKeys = {
+    "hidden_size",         "intermediate_size",       "num_hidden_layers",
+    "num_attention_heads", "max_position_embeddings", "rms_norm_eps"};
+constexpr ShapeKeys kOptKeys = {"hidden_size",
+                                "ffn_dim",
+                                "num_hidden_layers",
+                                "num_attention_heads",
+                                "max_position_embeddings",
+                                nullptr};
+constexpr ShapeKeys kGpt2Keys = {"n_embd", "n_inner",     "n_layer",
+                                 "n_head", "n_positions", "layer_norm_epsilon"};
 
 // What the Hugging Face configuration classes take for a key that is absent.
 // hidden_size, intermediate_size, num_hidden_layers, num_attention_heads and
 // vocab_size have defaults there too, but a file without them is broken, so
-// they are required here. Common to all: rms_norm_eps 1e-6, rope_theta 10000,
-// tie_word_embeddings false, hidden_act silu, attention_bias and mlp_bias
-// false, use_sliding_window false.
+// they are required here (but for GPT-2's n_inner). The defaults of what is
+// read elsewhere stand there.
 struct Defaults {
   Architecture architecture;
   const char* class_name;  // in "architectures"
   const char* model_type;
+  const ShapeKeys* keys;
   int64_t num_kv_heads;
   int64_t head_dim;
   int64_t max_positions;
-  int64_t sliding_window;
+  double norm_epsilon;
   int32_t bos_id;
   int32_t eos_id;
 };
 
 constexpr Defaults kDefaults[] = {
-    {Architecture::kLlama, "LlamaForCausalLM", "llama", kAsQueryHeads,
-     kFromModelDim, 2048, kNoWindow, 1, 2},
-    {Architecture::kMistral, "MistralForCausalLM", "mistral", 8, kFromModelDim,
-     131072, 4096, 1, 2},
-    {Architecture::kQwen2, "Qwen2ForCausalLM", "qwen2", 32, kFromModelDim,
-     32768, 4096, kNoId, kNoId},
-    {Architecture::kQwen3, "Qwen3ForCausalLM", "qwen3", 32, 128, 32768, 4096,
-     kNoId, kNoId},
+    {Architecture::kLlama, "LlamaForCausalLM", "llama", &kLlamaKeys,
+     kAsQueryHeads, kFromModelDim, 2048, 1e-6, 1, 2},
+    {Architecture::kMistral, "MistralForCausalLM", "mistral", &kLlamaKeys, 8,
+     kFromModelDim, 131072, 1e-6, 1, 2},
+    {Architecture::kQwen2, "Qwen2ForCausalLM", "qwen2", &kLlamaKeys, 32,
+     kFromModelDim, 32768, 1e-6, kNoId, kNoId},
+    {Architecture::kQwen3, "Qwen3ForCausalLM", "qwen3", &kLlamaKeys, 32, 128,
+     32768, 1e-6, kNoId, kNoId},
+    {Architecture::kOpt, "OPTForCausalLM", "opt", &kOptKeys, kAsQueryHeads,
+     kFromModelDim, 2048, 1e-5, 2, 2},
+    {Architecture::kGemma2, "Gemma2ForCausalLM", "gemma2", &kLlamaKeys, 4, 256,
+     8192, 1e-6, 2, 1},
+    {Architecture::kGemma3, "Gemma3ForCausalLM", "gemma3_text", &kLlamaKeys, 4,
+     256, 131072, 1e-6, 2, 1},
+    {Architecture::kPhi3, "Phi3ForCausalLM", "phi3", &kLlamaKeys, kAsQueryHeads,
+     kFromModelDim, 4096, 1e-5, 1, 32000},
+    {Architecture::kGpt2, "GPT2LMHeadModel", "gpt2", &kGpt2Keys, kAsQueryHeads,
+     kFromModelDim, 1024, 1e-5, 50256, 50256},
 };
 
 // Names what was found and everything that would have worked.
@@ -118,29 +153,35 @@ absl::StatusOr<const Defaults*> FindArchitecture(const JsonReader& reader) {
 // Query heads, key/value heads and the size of one.
 absl::Status ReadHeads(const JsonReader& reader, const Defaults& defaults,
                        Config& config) {
-  // null means one per query head, an absent key the class's default.
+  // null means one per query head, an absent key the class's default. The
+  // classes of learned positions know neither key.
+  const bool has_keys = config.positions == PositionKind::kRotary;
   config.num_kv_heads = reader.IsNull("num_key_value_heads")
                             ? kAsQueryHeads
                             : defaults.num_kv_heads;
-  ZQFP_RETURN_IF_ERROR(
-      reader.Read("num_key_value_heads", kNumHeads, &config.num_kv_heads));
+  if (has_keys) {
+    ZQFP_RETURN_IF_ERROR(
+        reader.Read("num_key_value_heads", kNumHeads, &config.num_kv_heads));
+  }
   if (config.num_kv_heads == kAsQueryHeads) {
     config.num_kv_heads = config.num_heads;
   }
   if (config.num_heads % config.num_kv_heads != 0) {
-    return reader.Wrong("num_attention_heads",
+    return reader.Wrong(defaults.keys->num_heads,
                         fmt::format("a multiple of the {} key/value heads",
                                     config.num_kv_heads));
   }
   config.head_dim =
       reader.IsNull("head_dim") ? kFromModelDim : defaults.head_dim;
-  ZQFP_RETURN_IF_ERROR(reader.Read("head_dim", kHeadDim, &config.head_dim));
+  if (has_keys) {
+    ZQFP_RETURN_IF_ERROR(reader.Read("head_dim", kHeadDim, &config.head_dim));
+  }
   if (config.head_dim == kFromModelDim) {
     if (config.model_dim % config.num_heads != 0) {
       return reader.Wrong(
-          "hidden_size",
-          fmt::format("a multiple of the {} attention heads, or a head_dim",
-                      config.num_heads));
+          defaults.keys->model_dim,
+          fmt::format("a multiple of the {} attention heads{}",
+                      config.num_heads, has_keys ? ", or a head_dim" : ""));
     }
     config.head_dim = config.model_dim / config.num_heads;
   }
@@ -156,124 +197,29 @@ absl::Status ReadHeads(const JsonReader& reader, const Defaults& defaults,
 // What every tensor's shape follows from.
 absl::Status ReadShape(const JsonReader& reader, const Defaults& defaults,
                        Config& config) {
+  const ShapeKeys& keys = *defaults.keys;
   ZQFP_RETURN_IF_ERROR(
-      reader.Require("hidden_size", kModelDim, &config.model_dim));
+      reader.Require(keys.model_dim, kModelDim, &config.model_dim));
+  if (config.architecture == Architecture::kGpt2) {
+    config.ffn_dim = 4 * config.model_dim;  // n_inner is null in most files
+    ZQFP_RETURN_IF_ERROR(reader.Read(keys.ffn_dim, kFfnDim, &config.ffn_dim));
+  } else {
+    ZQFP_RETURN_IF_ERROR(
+        reader.Require(keys.ffn_dim, kFfnDim, &config.ffn_dim));
+  }
   ZQFP_RETURN_IF_ERROR(
-      reader.Require("intermediate_size", kFfnDim, &config.ffn_dim));
+      reader.Require(keys.num_layers, kNumLayers, &config.num_layers));
   ZQFP_RETURN_IF_ERROR(
-      reader.Require("num_hidden_layers", kNumLayers, &config.num_layers));
-  ZQFP_RETURN_IF_ERROR(
-      reader.Require("num_attention_heads", kNumHeads, &config.num_heads));
+      reader.Require(keys.num_heads, kNumHeads, &config.num_heads));
   ZQFP_RETURN_IF_ERROR(
       reader.Require("vocab_size", kVocabSize, &config.vocab_size));
   ZQFP_RETURN_IF_ERROR(ReadHeads(reader, defaults, config));
   config.max_positions = defaults.max_positions;
-  ZQFP_RETURN_IF_ERROR(reader.Read("max_position_embeddings", kPositions,
-                                   &config.max_positions));
-  config.norm_epsilon = 1e-6;
-  return reader.Read("rms_norm_eps", kEpsilon, &config.norm_epsilon);
-}
-
-// Biases, norms, ties and the activation.
-absl::Status ReadVariant(const JsonReader& reader, Config& config) {
-  const Architecture architecture = config.architecture;
   ZQFP_RETURN_IF_ERROR(
-      reader.Read("tie_word_embeddings", &config.tie_embeddings));
-  if (architecture == Architecture::kLlama ||
-      architecture == Architecture::kQwen3) {
-    ZQFP_RETURN_IF_ERROR(reader.Read("attention_bias", &config.qkv_bias));
-    config.attention_output_bias = config.qkv_bias;
-  }
-  if (architecture == Architecture::kLlama) {
-    ZQFP_RETURN_IF_ERROR(reader.Read("mlp_bias", &config.ffn_bias));
-  }
-  if (architecture == Architecture::kQwen2) config.qkv_bias = true;
-  config.qk_norm = architecture == Architecture::kQwen3;
-  std::string activation = "silu";
-  ZQFP_RETURN_IF_ERROR(reader.Read("hidden_act", &activation));
-  if (activation != "silu" && activation != "swish") {
-    return absl::UnimplementedError(
-        fmt::format("{}: hidden_act: {} is not supported; supported is silu",
-                    reader.where(), activation));
-  }
-  return absl::OkStatus();
-}
-
-// layer_types of newer transformers: full attention up to first_window_layer,
-// windows from there on; no other order has a place in Config.
-absl::Status ReadLayerTypes(const JsonReader& reader, Config& config) {
-  const json* types = reader.Find("layer_types");
-  if (types == nullptr) return absl::OkStatus();
-  if (!types->is_array() ||
-      static_cast<int64_t>(types->size()) != config.num_layers) {
-    return reader.Wrong("layer_types",
-                        fmt::format("a list of {}", config.num_layers));
-  }
-  int64_t num_full = 0;
-  int64_t num_sliding = 0;
-  bool is_ordered = true;
-  for (const json& type : *types) {
-    if (type == "full_attention") {
-      is_ordered = is_ordered && num_sliding == 0;
-      ++num_full;
-    } else if (type == "sliding_attention") {
-      ++num_sliding;
-    } else {
-      return absl::UnimplementedError(
-          fmt::format("{}: layer_types: {} is not supported; supported are "
-                      "full_attention and sliding_attention",
-                      reader.where(), Excerpt(type)));
-    }
-  }
-  if (!is_ordered) {
-    return absl::UnimplementedError(
-        fmt::format("{}: layer_types: a full_attention layer above a "
-                    "sliding_attention layer is not supported",
-                    reader.where()));
-  }
-  if (num_sliding > 0 && config.sliding_window == kNoWindow) {
-    return reader.Wrong("layer_types",
-                        "full_attention only, as there is no sliding window");
-  }
-  const bool is_qwen = config.architecture == Architecture::kQwen2 ||
-                       config.architecture == Architecture::kQwen3;
-  const bool has_window = config.sliding_window != kNoWindow;
-  if (!is_qwen && has_window && num_full > 0) {
-    return reader.Wrong("layer_types",
-                        "sliding_attention only, as this "
-                        "architecture has one sliding window");
-  }
-  config.first_window_layer = num_sliding == 0 ? 0 : num_full;
-  if (num_sliding == 0) config.sliding_window = kNoWindow;
-  return absl::OkStatus();
-}
-
-// Sliding window attention, before layer_types has its say.
-absl::Status ReadWindow(const JsonReader& reader, const Defaults& defaults,
-                        Config& config) {
-  // Llama has no window whatever the file says, as in Hugging Face's class.
-  if (config.architecture != Architecture::kLlama) {
-    const bool is_mistral = config.architecture == Architecture::kMistral;
-    bool is_used = is_mistral;
-    int64_t window =
-        reader.IsNull("sliding_window") ? kNoWindow : defaults.sliding_window;
-    ZQFP_RETURN_IF_ERROR(reader.Read("sliding_window", kPositions, &window));
-    if (!is_mistral) {
-      int64_t first = 28;  // max_window_layers: layers below are full
-      ZQFP_RETURN_IF_ERROR(reader.Read("use_sliding_window", &is_used));
-      ZQFP_RETURN_IF_ERROR(
-          reader.Read("max_window_layers", {0, kNumLayers.max}, &first));
-      config.first_window_layer = std::min(first, config.num_layers);
-    }
-    config.sliding_window = is_used ? window : kNoWindow;
-    // Every layer is below the first one with a window.
-    if (config.first_window_layer == config.num_layers &&
-        !reader.Has("layer_types")) {
-      config.sliding_window = kNoWindow;
-    }
-    if (config.sliding_window == kNoWindow) config.first_window_layer = 0;
-  }
-  return ReadLayerTypes(reader, config);
+      reader.Read(keys.max_positions, kPositions, &config.max_positions));
+  config.norm_epsilon = defaults.norm_epsilon;
+  if (keys.norm_epsilon == nullptr) return absl::OkStatus();
+  return reader.Read(keys.norm_epsilon, kEpsilon, &config.norm_epsilon);
 }
 
 // An id, a list of ids or null.
@@ -348,16 +294,46 @@ absl::Status AddGenerationIds(const std::string& path, Config& config) {
   return absl::OkStatus();
 }
 
+// ModelOpt's own file says more than the copy of it in config.json.
+absl::Status AddModelOpt(const std::string& path, Config& config) {
+  const bool is_expected =
+      config.foreign ? config.foreign->method == ForeignMethod::kModelOpt
+                     : !config.quantization.has_value();
+  if (!is_expected) {
+    return absl::InvalidArgumentError(
+        "hf_quant_config.json: want none beside a config.json of another "
+        "quant_method, found one");
+  }
+  ZQFP_ASSIGN_OR_RETURN(const std::string text,
+                        ReadSmallFile(path, kMaxConfigBytes));
+  const std::string name = "hf_quant_config.json";
+  ZQFP_ASSIGN_OR_RETURN(const json root, ParseObject(text, name));
+  ZQFP_ASSIGN_OR_RETURN(config.foreign,
+                        ReadModelOptFile(JsonReader(root, name)));
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+bool Config::IsWindowed(int64_t layer_index) const {
+  if (sliding_window == 0) return false;
+  return layer_spans.empty() ||
+         layer_spans[static_cast<size_t>(layer_index)] == LayerSpan::kWindow;
+}
 
 std::string_view ToString(Architecture architecture) {
   return kDefaults[static_cast<size_t>(architecture)].class_name;
 }
 
 std::string_view ToString(RopeScaling scaling) {
-  constexpr const char* kNames[] = {"default", "linear", "dynamic", "yarn",
-                                    "llama3"};
+  constexpr const char* kNames[] = {"default", "linear",   "dynamic", "yarn",
+                                    "llama3",  "longrope", "factors"};
   return kNames[static_cast<size_t>(scaling)];
+}
+
+std::string_view ToString(PositionKind positions) {
+  constexpr const char* kNames[] = {"rotary", "learned"};
+  return kNames[static_cast<size_t>(positions)];
 }
 
 std::string_view ToString(ScaleConstraint constraint) {
@@ -376,7 +352,8 @@ std::string_view ToString(LinearFormat format) {
 }
 
 std::string_view ToString(ActivationFormat format) {
-  constexpr const char* kNames[] = {"none", "e4m3", "e5m2", "int8", "bf16"};
+  constexpr const char* kNames[] = {"none", "e4m3",        "e5m2",       "int8",
+                                    "bf16", "e4m3 static", "e4m3 groups"};
   return kNames[static_cast<size_t>(format)];
 }
 
@@ -387,26 +364,49 @@ absl::StatusOr<Config> ParseConfig(const std::string& json_text,
   ZQFP_ASSIGN_OR_RETURN(const Defaults* defaults, FindArchitecture(reader));
   Config config;
   config.architecture = defaults->architecture;
-  ZQFP_RETURN_IF_ERROR(ReadShape(reader, *defaults, config));
   ZQFP_RETURN_IF_ERROR(ReadVariant(reader, config));
-  ZQFP_RETURN_IF_ERROR(ReadWindow(reader, *defaults, config));
-  ZQFP_RETURN_IF_ERROR(ReadRope(reader, config));
+  ZQFP_RETURN_IF_ERROR(ReadShape(reader, *defaults, config));
+  ZQFP_RETURN_IF_ERROR(CheckVariant(reader, config));
+  ZQFP_RETURN_IF_ERROR(ReadWindow(reader, config));
+  if (config.positions == PositionKind::kRotary) {
+    ZQFP_RETURN_IF_ERROR(ReadRope(reader, config));
+  }
   ZQFP_RETURN_IF_ERROR(ReadTokenIds(reader, *defaults, config));
-  ZQFP_ASSIGN_OR_RETURN(config.quantization, ReadQuantization(reader));
+  ZQFP_ASSIGN_OR_RETURN(config.foreign, ReadForeignQuantization(reader));
+  if (!config.foreign) {
+    ZQFP_ASSIGN_OR_RETURN(config.quantization, ReadQuantization(reader));
+  }
+  config.separate_linears =
+      config.quantization.has_value() || reader.Has("zqfp_simulation");
   return config;
+}
+
+absl::StatusOr<std::string> ReadConfigText(const std::string& directory) {
+  ZQFP_ASSIGN_OR_RETURN(const std::string gguf, FindGguf(directory));
+  if (gguf.empty()) {
+    const std::filesystem::path base(directory);
+    return ReadSmallFile((base / "config.json").string(), kMaxConfigBytes);
+  }
+  ZQFP_ASSIGN_OR_RETURN(const auto file, OpenGguf(gguf));
+  return GgufConfigText(file->content);
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& directory) {
   namespace fs = std::filesystem;
+  ZQFP_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(directory));
+  ZQFP_ASSIGN_OR_RETURN(const std::string gguf, FindGguf(directory));
+  const std::string name =
+      gguf.empty() ? "config.json" : fs::path(gguf).filename().string();
+  ZQFP_ASSIGN_OR_RETURN(Config config, ParseConfig(text, name));
   const fs::path base(directory);
-  ZQFP_ASSIGN_OR_RETURN(
-      const std::string text,
-      ReadSmallFile((base / "config.json").string(), kMaxConfigBytes));
-  ZQFP_ASSIGN_OR_RETURN(Config config, ParseConfig(text, "config.json"));
   const fs::path generation = base / "generation_config.json";
   std::error_code error;
   if (fs::exists(generation, error)) {
     ZQFP_RETURN_IF_ERROR(AddGenerationIds(generation.string(), config));
+  }
+  const fs::path modelopt = base / "hf_quant_config.json";
+  if (fs::exists(modelopt, error)) {
+    ZQFP_RETURN_IF_ERROR(AddModelOpt(modelopt.string(), config));
   }
   return config;
 }

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "kernels/core/parallel.h"
+#include "models/gguf_blocks.h"
 
 namespace zqfp {
 namespace {
@@ -65,6 +66,9 @@ absl::Status CheckFinite(const Tensor& tensor, kernels::ThreadPool& pool) {
     case DType::kE4m3:
       bad = FirstBadOf<uint8_t>(tensor, 0x7f, pool);
       break;
+    case DType::kQ8Blocks:
+    case DType::kMxfp4Blocks:
+      return CheckBlocks(tensor, pool);
     default:
       break;
   }

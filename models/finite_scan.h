@@ -10,8 +10,8 @@
 
 namespace zqfp {
 
-// F32, F16, BF16 or F8_E4M3 (whose only such code is NaN); other dtypes pass.
-// DataLoss names file, tensor and element.
+// F32, F16, BF16, F8_E4M3 (whose only such code is NaN) or GGUF's blocks (their
+// scales); other dtypes pass. DataLoss names file, tensor and element.
 absl::Status CheckFinite(const Tensor& tensor, kernels::ThreadPool& pool);
 
 }  // namespace zqfp

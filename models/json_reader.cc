@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -165,6 +166,17 @@ bool JsonReader::Has(const char* key) const { return Find(key) != nullptr; }
 bool JsonReader::IsNull(const char* key) const {
   const auto place = object_->find(key);
   return place != object_->end() && place->is_null();
+}
+
+absl::Status JsonReader::RefuseUnknownKeys(
+    const std::vector<std::string>& known) const {
+  for (const auto& item : object_->items()) {
+    if (std::find(known.begin(), known.end(), item.key()) == known.end()) {
+      return absl::UnimplementedError(
+          fmt::format("{}: {}: this key is not supported", where_, item.key()));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status JsonReader::Wrong(const char* key,

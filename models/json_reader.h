@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -55,6 +56,10 @@ class JsonReader {
   absl::Status Read(const char* key, std::string* out) const;
   // The member, which must be there and be an object.
   absl::StatusOr<JsonReader> Object(const char* key) const;
+
+  // Unimplemented, naming it, where a key is none of `known`: it may change
+  // what the others mean.
+  absl::Status RefuseUnknownKeys(const std::vector<std::string>& known) const;
 
   // "WHERE: KEY: want WANTED, found VALUE".
   absl::Status Wrong(const char* key, const std::string& wanted) const;

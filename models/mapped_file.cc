@@ -63,6 +63,21 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   return MappedFile(static_cast<const uint8_t*>(data), status.st_size);
 }
 
+absl::StatusOr<MappedFile> MappedFile::Filled(
+    int64_t num_bytes, const std::function<void(uint8_t*)>& fill) {
+  const auto size = static_cast<size_t>(num_bytes);
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        fmt::format("memory: want {} bytes, the system refused", num_bytes));
+  }
+  MappedFile memory(static_cast<const uint8_t*>(data), num_bytes);
+  fill(static_cast<uint8_t*>(data));
+  mprotect(data, size, PROT_READ);
+  return memory;
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       num_bytes_(std::exchange(other.num_bytes_, 0)) {}

@@ -2,7 +2,7 @@
 #ifndef ZQFP_MODELS_MAPPED_FILE_H_
 #define ZQFP_MODELS_MAPPED_FILE_H_
 
-// A regular file mapped read-only.
+// A regular file mapped read-only, or memory that behaves like one.
 //
 // Limits: a file that another process truncates while it is mapped raises
 // SIGBUS when its lost pages are read; do not overwrite a model in place (our
@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,11 @@ class MappedFile {
   // NotFound where there is no such file; InvalidArgument where it is not a
   // regular file (a pipe or a device could block or never end).
   static absl::StatusOr<MappedFile> Open(const std::string& path);
+  // Memory of its own that `fill` writes once, read-only from then on. Shared,
+  // so that DropPages leaves it as it is. ResourceExhausted where the system
+  // refuses it.
+  static absl::StatusOr<MappedFile> Filled(
+      int64_t num_bytes, const std::function<void(uint8_t*)>& fill);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();

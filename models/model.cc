@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/validate.h"
+#include "models/architectures.h"
 #include "models/rope.h"
 #include "models/transformer.h"
 #include "models/weights.h"
@@ -49,8 +50,18 @@ kernels::RaggedBatchView ViewOf(const Batch& batch) {
           batch.page_table.data(), batch.page_table_stride};
 }
 
+// Of an e2m1 weight: the config's word, or, where another container brought it
+// (MXFP4), what its powers of two came to.
+std::string_view Constraint(const LinearWeight& linear, const Config& config) {
+  if (config.quantization) return ToString(config.quantization->constraint);
+  return ToString(linear.view.format == kernels::WeightFormat::kE2m1Free
+                      ? ScaleConstraint::kFree
+                      : ScaleConstraint::kM1);
+}
+
 std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
   using kernels::WeightFormat;
+  if (!linear.origin.empty()) return linear.origin;
   switch (linear.view.format) {
     case WeightFormat::kF32:
       return "f32";
@@ -60,10 +71,12 @@ std::string DescribeFormat(const LinearWeight& linear, const Config& config) {
       return "f16";
     case WeightFormat::kE4m3:
       return "e4m3 per row";
+    case WeightFormat::kE4m3Groups:
+    case WeightFormat::kE2m1E4m3:
+      return linear.origin;
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
-      return fmt::format("e2m1 {} group {}",
-                         ToString(config.quantization->constraint),
+      return fmt::format("e2m1 {} group {}", Constraint(linear, config),
                          linear.view.group_size);
   }
   return "";
@@ -76,6 +89,43 @@ std::string DescribeWeights(const LinearWeight& linear, const Config& config) {
   const bool e4m3 = lorc.format == kernels::ValueFormat::kE4m3;
   return fmt::format("{}, low rank {} {}", text, lorc.rank,
                      e4m3 ? "e4m3" : "bf16");
+}
+
+std::string DescribeInputs(const LinearWeight& linear, const Config& config) {
+  const bool dropped =
+      config.foreign && config.foreign->weight_only && linear.quantized();
+  switch (linear.activations) {
+    case ActivationFormat::kE4m3:
+      return "e4m3 per token";
+    case ActivationFormat::kE4m3Static:
+      return fmt::format("e4m3 static {}", linear.input_scale);
+    case ActivationFormat::kE4m3Groups:
+      return fmt::format("e4m3 per token and {}", linear.input_group);
+    default:
+      return dropped ? "f32 (weight only)" : "f32";
+  }
+}
+
+// Drops what the file says about inputs and the cache; an error where that
+// changes the model and only the model as it is will do.
+absl::Status UseWeightsOnly(const ModelOptions& options, Config& config) {
+  bool changes = false;
+  if (config.quantization) {
+    changes = config.quantization->activations != ActivationFormat::kNone;
+    config.quantization->activations = ActivationFormat::kNone;
+  }
+  if (config.foreign) {
+    changes = !config.foreign->refused_cache.empty();
+    for (const ForeignGroup& group : config.foreign->groups) {
+      changes = changes || !group.scheme.refused.empty() ||
+                group.scheme.activations != ActivationFormat::kNone;
+    }
+    config.foreign->weight_only = true;
+  }
+  if (!changes || !options.strict) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "strict: weight_only: want the model as its file has it, with quantized "
+      "inputs or cache, found f32 inputs asked for");
 }
 
 // An op that only the reference serves is one that nobody made fast for this
@@ -104,13 +154,17 @@ struct Model::State {
   std::unique_ptr<void, Free> workspace;
   int64_t workspace_bytes = 0;
   std::unique_ptr<Transformer> transformer;
-  RopeFrequencies static_frequencies;  // of every kind but dynamic
+  // Of the kinds that do not depend on the length.
+  RopeFrequencies static_frequencies, local_frequencies;
 
   absl::Status Start(const ModelOptions& wanted);
   absl::Status Plan();
   absl::Status Check(const Batch& batch, const KvCache& cache,
                      size_t num_logits) const;
-  void FillAngles(const Batch& batch);
+  absl::Status CheckRows(const Batch& batch) const;
+  void FillPositions(const Batch& batch);
+  void FillAngles(const Batch& batch, const RopeConfig& rope,
+                  const RopeFrequencies& fixed, float* cos, float* sin);
 };
 
 // Threads and kernels, before any weight is read.
@@ -165,12 +219,17 @@ absl::Status Model::State::Plan() {
   transformer = std::make_unique<Transformer>(
       &config, &weights, &backend, activations.get(),
       kernels::Exec{pool->parallel(), workspace.get()});
+  if (config.positions != PositionKind::kRotary) return absl::OkStatus();
   static_frequencies = ComputeRopeFrequencies(config, config.max_positions);
+  if (config.local_rope) {
+    local_frequencies = ComputeRopeFrequencies(
+        *config.local_rope, config.rotary_dim(), config.max_positions);
+  }
   return absl::OkStatus();
 }
 
-absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
-                                 size_t num_logits) const {
+// Ids, sequences and lengths, which have no need of a cache.
+absl::Status Model::State::CheckRows(const Batch& batch) const {
   const int64_t num_tokens = static_cast<int64_t>(batch.token_ids.size());
   const int64_t sequences = static_cast<int64_t>(batch.context_len.size());
   if (num_tokens > options.max_tokens) {
@@ -185,16 +244,24 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
     return BadBatch("rope_length entries", sequences,
                     static_cast<int64_t>(batch.rope_length.size()));
   }
-  if (static_cast<int64_t>(batch.page_table.size()) !=
-      sequences * batch.page_table_stride) {
-    return BadBatch("page_table entries", sequences * batch.page_table_stride,
-                    static_cast<int64_t>(batch.page_table.size()));
-  }
   ZQFP_RETURN_IF_ERROR(CheckIds(batch.token_ids, config.vocab_size));
   for (const int32_t length : batch.context_len) {
     if (length > config.max_positions) {
       return BadBatch("positions, at most", config.max_positions, length);
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
+                                 size_t num_logits) const {
+  ZQFP_RETURN_IF_ERROR(CheckRows(batch));
+  const int64_t num_tokens = static_cast<int64_t>(batch.token_ids.size());
+  const int64_t sequences = static_cast<int64_t>(batch.context_len.size());
+  if (static_cast<int64_t>(batch.page_table.size()) !=
+      sequences * batch.page_table_stride) {
+    return BadBatch("page_table entries", sequences * batch.page_table_stride,
+                    static_cast<int64_t>(batch.page_table.size()));
   }
   int64_t last = -1;
   for (const int32_t row : batch.logit_rows) {
@@ -212,18 +279,41 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
   return kernels::Validate(ViewOf(batch), cache.Layer(0));
 }
 
-// cos and sin of every row of the step.
-void Model::State::FillAngles(const Batch& batch) {
-  const int64_t half = config.head_dim / 2;
-  const bool dynamic = config.rope.scaling == RopeScaling::kDynamic;
+// Where every row of the step is: its angles, or its row of the table.
+void Model::State::FillPositions(const Batch& batch) {
+  if (config.positions == PositionKind::kRotary) {
+    FillAngles(batch, config.rope, static_frequencies, activations->cos,
+               activations->sin);
+    if (!config.local_rope) return;
+    return FillAngles(batch, *config.local_rope, local_frequencies,
+                      activations->local_cos, activations->local_sin);
+  }
   for (size_t s = 0; s < batch.context_len.size(); ++s) {
-    RopeFrequencies own;
-    if (dynamic) own = ComputeRopeFrequencies(config, batch.rope_length[s]);
-    const RopeFrequencies& frequencies = dynamic ? own : static_frequencies;
     const int64_t end = batch.token_begin[s + 1];
     for (int64_t row = batch.token_begin[s]; row < end; ++row) {
-      RopeRow(frequencies, batch.context_len[s] - (end - row),
-              activations->cos + row * half, activations->sin + row * half);
+      activations->positions[static_cast<size_t>(row)] = static_cast<int32_t>(
+          config.position_offset + batch.context_len[s] - (end - row));
+    }
+  }
+}
+
+// cos and sin of every row of the step, for one rope; `fixed` where they do not
+// depend on the length.
+void Model::State::FillAngles(const Batch& batch, const RopeConfig& rope,
+                              const RopeFrequencies& fixed, float* cos,
+                              float* sin) {
+  const int64_t half = config.rotary_dim() / 2;
+  for (size_t s = 0; s < batch.context_len.size(); ++s) {
+    RopeFrequencies own;
+    if (rope.depends_on_length()) {
+      own = ComputeRopeFrequencies(rope, config.rotary_dim(),
+                                   batch.rope_length[s]);
+    }
+    const RopeFrequencies& frequencies = rope.depends_on_length() ? own : fixed;
+    const int64_t end = batch.token_begin[s + 1];
+    for (int64_t row = batch.token_begin[s]; row < end; ++row) {
+      RopeRow(frequencies, batch.context_len[s] - (end - row), cos + row * half,
+              sin + row * half);
     }
   }
 }
@@ -237,6 +327,9 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(
   State& state = *model->state_;
   ZQFP_RETURN_IF_ERROR(state.Start(options));
   ZQFP_ASSIGN_OR_RETURN(state.config, LoadConfig(directory));
+  if (options.weight_only) {
+    ZQFP_RETURN_IF_ERROR(UseWeightsOnly(options, state.config));
+  }
   ZQFP_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
   ZQFP_ASSIGN_OR_RETURN(state.weights, BindWeights(std::move(checkpoint),
                                                    state.config, *state.pool));
@@ -260,7 +353,7 @@ absl::Status Model::Forward(const Batch& batch, KvCache& cache,
                             absl::Span<float> logits) {
   ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, logits.size()));
   if (batch.token_ids.empty()) return absl::OkStatus();
-  state_->FillAngles(batch);
+  state_->FillPositions(batch);
   state_->transformer->Run(batch.token_ids, ViewOf(batch), batch.logit_rows,
                            cache, logits.data());
   return absl::OkStatus();
@@ -272,7 +365,8 @@ absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {
     return BadBatch("hidden state", size * state_->config.model_dim,
                     static_cast<int64_t>(x.size()));
   }
-  ZQFP_RETURN_IF_ERROR(CheckIds(batch.token_ids, state_->config.vocab_size));
+  ZQFP_RETURN_IF_ERROR(state_->CheckRows(batch));
+  state_->FillPositions(batch);
   state_->transformer->Embed(batch.token_ids, x.data());
   return absl::OkStatus();
 }
@@ -289,7 +383,7 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
   if (static_cast<int64_t>(x.size()) != size) {
     return BadBatch("hidden state", size, static_cast<int64_t>(x.size()));
   }
-  state_->FillAngles(batch);
+  state_->FillPositions(batch);
   std::copy(x.begin(), x.end(), state_->activations->x);
   state_->transformer->RunLayer(layer_index, ViewOf(batch), cache.Layer(0),
                                 observer);
@@ -300,7 +394,7 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
 Weights& Model::mutable_weights() { return state_->weights; }
 kernels::ThreadPool& Model::pool() { return *state_->pool; }
 const kernels::Backend& Model::backend() const { return state_->backend; }
-kernels::Exec Model::exec() {
+kernels::Exec Model::exec() const {
   return {state_->pool->parallel(), state_->workspace.get()};
 }
 
@@ -308,6 +402,10 @@ const Config& Model::config() const { return state_->config; }
 const ModelOptions& Model::options() const { return state_->options; }
 
 int64_t Model::weight_bytes() const { return state_->weights.StreamedBytes(); }
+
+int64_t Model::converted_bytes() const {
+  return state_->weights.ConvertedBytes();
+}
 
 int64_t Model::buffer_bytes() const {
   return state_->activations->num_bytes() + state_->workspace_bytes;
@@ -331,19 +429,22 @@ std::vector<LinearInfo> Model::Explain() const {
     list.push_back(
         {.name = linear.name,
          .weights = DescribeWeights(linear, s.config),
-         .activations = linear.runs_a8() ? "e4m3 per token" : "f32",
+         .note = linear.note,
+         .activations = DescribeInputs(linear, s.config),
          .op = op,
          .kernel = kernel_of(op),
          .n = linear.view.n,
          .k = linear.view.k,
          .num_bytes = linear.num_bytes(),
+         .source = linear.source,
+         .source_bytes = linear.source_bytes,
          .exact = linear.view.format == kernels::WeightFormat::kE2m1Shift ||
+                  linear.view.format == kernels::WeightFormat::kE4m3Groups ||
                   linear.view.format == kernels::WeightFormat::kE4m3});
   };
   for (const LayerWeights& layer : s.weights.layers) {
-    for (const LinearWeight* linear : {&layer.q, &layer.k, &layer.v, &layer.o,
-                                       &layer.gate, &layer.up, &layer.down}) {
-      add(*linear);
+    for (const LinearRule& rule : TensorsOf(s.config.architecture).linears) {
+      add(layer.*rule.field);
     }
   }
   add(s.weights.lm_head);

@@ -26,7 +26,12 @@ struct ModelOptions {
   std::string backend;  // "": ZQFP_BACKEND, or the best of this machine
   // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold.
   int64_t max_tokens = 0;
-  bool strict = false;  // FailedPrecondition where an op falls back
+  // FailedPrecondition where an op falls back, or where weight_only changes
+  // what the file asks for.
+  bool strict = false;
+  // A quantized model runs with f32 inputs and our own KV cache, whatever its
+  // file asks for.
+  bool weight_only = false;
   // For comparison only: the inputs of the decoder linears that run in f32 are
   // rounded to this format first, one scale per token.
   ActivationFormat simulated_activations = ActivationFormat::kNone;
@@ -51,12 +56,17 @@ struct Batch {
 struct LinearInfo {
   std::string name;         // "model.layers.0.self_attn.q_proj"
   std::string weights;      // "e2m1 m2 group 128, low rank 8 e4m3"
-  std::string activations;  // "e4m3 per token" | "f32"
+  std::string note;         // of a foreign model: why they are held so
+  std::string activations;  // "e4m3 per token" | "f32" | "e4m3 static .01"
   std::string op;           // "matmul_a8"
   std::string kernel;       // "avx512bf16"
   int64_t n = 0, k = 0;
   int64_t num_bytes = 0;  // weight and scales, as in memory
-  bool exact = false;     // every product exact on FP8 hardware (shift window)
+  // What the file calls it, and its bytes there, where that is not
+  // safetensors: "GGUF Q8_0".
+  std::string source;
+  int64_t source_bytes = 0;
+  bool exact = false;  // every product exact on FP8 hardware (shift window)
 };
 
 class Model {
@@ -91,12 +101,15 @@ class Model {
   // Its threads and workspace, between two steps.
   kernels::ThreadPool& pool();
   const kernels::Backend& backend() const;
-  kernels::Exec exec();
+  kernels::Exec exec() const;
 
   const Config& config() const;
   const ModelOptions& options() const;  // as resolved: threads, backend
   // Bytes of weights that one generated token streams.
   int64_t weight_bytes() const;
+  // Memory of weights that could not be read where the file has them (blocks of
+  // GGUF files that were expanded or re-laid).
+  int64_t converted_bytes() const;
   int64_t buffer_bytes() const;  // activations and workspace
   // Whether the weights are stored in full precision f32 (KV default: f32).
   bool full_precision() const;

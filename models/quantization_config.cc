@@ -14,18 +14,6 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 
-// An unknown key may change what the weights mean, so none is passed over.
-absl::Status RefuseUnknownKeys(const JsonReader& reader,
-                               const std::vector<std::string>& known) {
-  for (const auto& item : reader.object().items()) {
-    if (std::find(known.begin(), known.end(), item.key()) == known.end()) {
-      return absl::UnimplementedError(fmt::format(
-          "{}: {}: this key is not supported", reader.where(), item.key()));
-    }
-  }
-  return absl::OkStatus();
-}
-
 // The value of `key`, which must be one of the enum's names.
 template <typename Enum>
 absl::Status ReadName(const JsonReader& reader, const char* key,
@@ -58,8 +46,9 @@ absl::Status CheckMethod(const JsonReader& reader) {
   ZQFP_RETURN_IF_ERROR(reader.Require("quant_method", &method));
   if (method != "zqfp") {
     return absl::UnimplementedError(
-        fmt::format("{}: quant_method: {} is not supported; supported are zqfp "
-                    "and models that are not quantized",
+        fmt::format("{}: quant_method: {} is not supported; supported are "
+                    "zqfp, compressed-tensors, modelopt, fp8, mxfp4 and models "
+                    "that are not quantized",
                     reader.where(), method));
   }
   int64_t version = 0;
@@ -77,7 +66,7 @@ absl::Status ReadWeights(const JsonReader& reader, QuantizationConfig& out) {
       reader, "format", {LinearFormat::kE2m1, LinearFormat::kE4m3},
       &out.weights));
   if (out.weights == LinearFormat::kE4m3) {
-    return RefuseUnknownKeys(reader, {"format"});
+    return reader.RefuseUnknownKeys({"format"});
   }
   ZQFP_RETURN_IF_ERROR(
       reader.Require("group_size", {32, 256}, &out.group_size));
@@ -91,8 +80,8 @@ absl::Status ReadWeights(const JsonReader& reader, QuantizationConfig& out) {
   // How the scales were found; of interest to people only.
   std::string rounding;
   ZQFP_RETURN_IF_ERROR(reader.Read("scale_rounding", &rounding));
-  return RefuseUnknownKeys(
-      reader, {"format", "group_size", "scale_constraint", "scale_rounding"});
+  return reader.RefuseUnknownKeys(
+      {"format", "group_size", "scale_constraint", "scale_rounding"});
 }
 
 // Absent or null: the input stays f32.
@@ -106,7 +95,7 @@ absl::Status ReadActivations(const JsonReader& own, QuantizationConfig& out) {
   ZQFP_RETURN_IF_ERROR(reader.Read("dynamic", &is_dynamic));
   if (!is_dynamic) return reader.Wrong("dynamic", "true");
   out.activations = ActivationFormat::kE4m3;
-  return RefuseUnknownKeys(reader, {"format", "granularity", "dynamic"});
+  return reader.RefuseUnknownKeys({"format", "granularity", "dynamic"});
 }
 
 absl::Status ReadLorc(const JsonReader& own, LorcConfig& out) {
@@ -124,7 +113,7 @@ absl::Status ReadLorc(const JsonReader& own, LorcConfig& out) {
   // How the factors were found; of interest to people only.
   std::string weighting;
   ZQFP_RETURN_IF_ERROR(reader.Read("weighting", &weighting));
-  return RefuseUnknownKeys(reader, {"rank", "format", "weighting"});
+  return reader.RefuseUnknownKeys({"rank", "format", "weighting"});
 }
 
 absl::Status ReadKeep(const JsonReader& own, std::vector<std::string>& out) {
@@ -142,12 +131,6 @@ absl::Status ReadKeep(const JsonReader& own, std::vector<std::string>& out) {
 
 absl::StatusOr<std::optional<QuantizationConfig>> ReadQuantization(
     const JsonReader& reader) {
-  // The older spelling of compressed-tensors.
-  if (reader.Has("compression_config")) {
-    return absl::UnimplementedError(fmt::format(
-        "{}: compression_config: compressed-tensors is not supported",
-        reader.where()));
-  }
   if (!reader.Has("quantization_config")) return std::nullopt;
   QuantizationConfig out;
   ZQFP_ASSIGN_OR_RETURN(const JsonReader own,
@@ -165,9 +148,9 @@ absl::StatusOr<std::optional<QuantizationConfig>> ReadQuantization(
   ZQFP_RETURN_IF_ERROR(ReadLorc(own, out.lorc));
   ZQFP_RETURN_IF_ERROR(ReadKeep(own, out.keep));
   // "calibration" says how the weights were found; for people only.
-  ZQFP_RETURN_IF_ERROR(RefuseUnknownKeys(
-      own, {"quant_method", "version", "weights", "activations", "lm_head",
-            "lorc", "keep", "calibration"}));
+  ZQFP_RETURN_IF_ERROR(own.RefuseUnknownKeys(
+      {"quant_method", "version", "weights", "activations", "lm_head", "lorc",
+       "keep", "calibration"}));
   return out;
 }
 

@@ -203,14 +203,29 @@ int64_t BytesNeeded(const Config& config) {
   for (const LinearRule& rule : table.linears) {
     layer += linear_bytes(SizeOf(rule.n, config), SizeOf(rule.k, config));
   }
+  const int64_t positions =
+      table.positions != nullptr ? SizeOf(Dim::kPositions, config) : 0;
   return config.num_layers * layer +
-         2 * (config.vocab_size * (config.model_dim * 3 + 64));
+         2 * (config.vocab_size * (config.model_dim * 3 + 64)) +
+         2 * positions * config.model_dim + 64;
+}
+
+NormWeight PlainNorm(const Config& config, int64_t dim) {
+  const auto size = static_cast<size_t>(dim);
+  NormWeight norm = {.weight = std::vector<float>(size, 1.0f), .bias = {}};
+  if (config.norm == NormKind::kLayer) norm.bias.assign(size, 0.01f);
+  return norm;
 }
 
 }  // namespace
 
 absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
                                       kernels::ThreadPool& pool) {
+  if (config.foreign) {
+    return absl::UnimplementedError(
+        "random weights: want a model that is not quantized or by zqfp, found "
+        "another tool's quantization");
+  }
   ZQFP_ASSIGN_OR_RETURN(Arena arena, Arena::Create(BytesNeeded(config)));
   Filler fill(config, seed, pool, arena);
   Weights weights;
@@ -218,13 +233,17 @@ absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
   weights.embedding_format = kernels::ValueFormat::kBf16;
   weights.embedding = fill.Bf16(config.vocab_size * config.model_dim, 1);
   const TensorTable& table = TensorsOf(config.architecture);
+  if (table.positions != nullptr) {
+    weights.positions_format = kernels::ValueFormat::kBf16;
+    weights.positions =
+        fill.Bf16(SizeOf(Dim::kPositions, config) * config.model_dim, 1);
+  }
   weights.layers.resize(static_cast<size_t>(config.num_layers));
   for (int64_t i = 0; i < config.num_layers; ++i) {
     LayerWeights& layer = weights.layers[static_cast<size_t>(i)];
     for (const NormRule& rule : table.norms) {
       if (rule.present != nullptr && !(config.*rule.present)) continue;
-      (layer.*rule.field)
-          .assign(static_cast<size_t>(SizeOf(rule.dim, config)), 1.0f);
+      layer.*rule.field = PlainNorm(config, SizeOf(rule.dim, config));
     }
     for (const LinearRule& rule : table.linears) {
       LinearWeight& linear = layer.*rule.field;
@@ -238,7 +257,7 @@ absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
       }
     }
   }
-  weights.final_norm.assign(static_cast<size_t>(config.model_dim), 1.0f);
+  weights.final_norm = PlainNorm(config, config.model_dim);
   fill.Linear(table.lm_head, config.vocab_size, config.model_dim,
               HeadWeightFormat(config), &weights.lm_head);
   return weights;

@@ -84,11 +84,34 @@ void ScaleYarn(const RopeConfig& rope, int64_t dim,
   }
 }
 
+// LongRoPE [arXiv:2402.13753]: every pair has its own divisor, one set up to
+// the trained context and one beyond.
+void ScaleLongrope(const RopeConfig& rope, int64_t length,
+                   RopeFrequencies& frequencies) {
+  const std::vector<double>& divisor = length > rope.original_max_positions
+                                           ? rope.long_factor
+                                           : rope.short_factor;
+  for (size_t i = 0; i < frequencies.inverse.size(); ++i) {
+    frequencies.inverse[i] /= divisor[i];
+  }
+  if (rope.attention_factor > 0) {
+    frequencies.attention_factor = rope.attention_factor;
+  } else if (rope.factor > 1) {
+    const double original = static_cast<double>(rope.original_max_positions);
+    frequencies.attention_factor =
+        std::sqrt(1.0 + std::log(rope.factor) / std::log(original));
+  }
+}
+
 }  // namespace
 
 RopeFrequencies ComputeRopeFrequencies(const Config& config, int64_t length) {
-  const RopeConfig& rope = config.rope;
-  const int64_t dim = config.head_dim;
+  return ComputeRopeFrequencies(config.rope, config.rotary_dim(), length);
+}
+
+RopeFrequencies ComputeRopeFrequencies(const RopeConfig& rope,
+                                       int64_t rotary_dim, int64_t length) {
+  const int64_t dim = rotary_dim;
   const double theta = rope.scaling == RopeScaling::kDynamic
                            ? DynamicTheta(rope, dim, length)
                            : rope.theta;
@@ -105,6 +128,14 @@ RopeFrequencies ComputeRopeFrequencies(const Config& config, int64_t length) {
       break;
     case RopeScaling::kLlama3:
       ScaleLlama3(rope, frequencies.inverse);
+      break;
+    case RopeScaling::kLongrope:
+      ScaleLongrope(rope, length, frequencies);
+      break;
+    case RopeScaling::kFactors:
+      for (size_t i = 0; i < frequencies.inverse.size(); ++i) {
+        frequencies.inverse[i] /= rope.factors[i];
+      }
       break;
   }
   return frequencies;

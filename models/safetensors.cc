@@ -22,6 +22,8 @@
 #include <utility>
 
 #include "kernels/core/status_macros.h"
+#include "models/gguf.h"
+#include "models/gguf_checkpoint.h"
 #include "models/json_reader.h"
 #include "models/mapped_file.h"
 
@@ -45,12 +47,13 @@ struct DTypeRow {
 };
 
 constexpr DTypeRow kDTypes[] = {
-    {DType::kF64, "F64", 8},      {DType::kF32, "F32", 4},
-    {DType::kF16, "F16", 2},      {DType::kBf16, "BF16", 2},
-    {DType::kE4m3, "F8_E4M3", 1}, {DType::kE5m2, "F8_E5M2", 1},
-    {DType::kI64, "I64", 8},      {DType::kI32, "I32", 4},
-    {DType::kI16, "I16", 2},      {DType::kI8, "I8", 1},
-    {DType::kU8, "U8", 1},        {DType::kBool, "BOOL", 1},
+    {DType::kF64, "F64", 8},        {DType::kF32, "F32", 4},
+    {DType::kF16, "F16", 2},        {DType::kBf16, "BF16", 2},
+    {DType::kE4m3, "F8_E4M3", 1},   {DType::kE5m2, "F8_E5M2", 1},
+    {DType::kI64, "I64", 8},        {DType::kI32, "I32", 4},
+    {DType::kI16, "I16", 2},        {DType::kI8, "I8", 1},
+    {DType::kU8, "U8", 1},          {DType::kBool, "BOOL", 1},
+    {DType::kQ8Blocks, "Q8_0", 34}, {DType::kMxfp4Blocks, "MXFP4", 17},
 };
 
 const DTypeRow& Row(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
@@ -64,6 +67,7 @@ absl::StatusOr<DType> ParseDType(const JsonReader& entry) {
   ZQFP_RETURN_IF_ERROR(entry.Require("dtype", &name));
   std::vector<std::string> known;
   for (const DTypeRow& row : kDTypes) {
+    if (BlockElements(row.dtype) > 1) continue;  // not of this format
     if (name == row.name) return row.dtype;
     known.push_back(row.name);
   }
@@ -220,6 +224,16 @@ std::string_view ToString(DType dtype) { return Row(dtype).name; }
 
 int64_t ByteSize(DType dtype) { return Row(dtype).num_bytes; }
 
+int64_t BlockElements(DType dtype) {
+  return dtype == DType::kQ8Blocks || dtype == DType::kMxfp4Blocks ? 32 : 1;
+}
+
+int64_t NumElements(const Tensor& tensor) {
+  int64_t count = 1;
+  for (const int64_t dim : tensor.shape) count *= dim;
+  return count;
+}
+
 std::string Describe(const Tensor& tensor) {
   return fmt::format("{} [{}]", Row(tensor.dtype).name,
                      fmt::join(tensor.shape, ", "));
@@ -348,9 +362,7 @@ absl::StatusOr<std::string> OnlyFile(const std::string& directory) {
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const std::string extension = entry->path().extension().string();
     if (extension == ".safetensors") found.push_back(entry->path().string());
-    if (extension == ".bin" || extension == ".pth" || extension == ".gguf") {
-      has_other_weights = true;
-    }
+    if (extension == ".bin" || extension == ".pth") has_other_weights = true;
   }
   if (error) {
     return absl::NotFoundError(fmt::format("{}: cannot list the directory: {}",
@@ -361,8 +373,8 @@ absl::StatusOr<std::string> OnlyFile(const std::string& directory) {
       "{}: want {}, {} or one *.safetensors file, found {} of the latter{}",
       directory, kSingleFile, kIndexFile, found.size(),
       has_other_weights && found.empty()
-          ? " (weights in .bin, .pth or .gguf files are not read: convert "
-            "them to safetensors first)"
+          ? " (weights in .bin or .pth files are not read: convert them to "
+            "safetensors first)"
           : ""));
 }
 
@@ -370,6 +382,8 @@ absl::StatusOr<std::string> OnlyFile(const std::string& directory) {
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& directory) {
   namespace fs = std::filesystem;
+  ZQFP_ASSIGN_OR_RETURN(const std::string gguf, FindGguf(directory));
+  if (!gguf.empty()) return OpenGgufCheckpoint(gguf);
   std::error_code error;
   const fs::path base(directory);
   if (fs::exists(base / kSingleFile, error)) {
@@ -397,6 +411,23 @@ absl::StatusOr<Checkpoint> Checkpoint::OpenFile(const std::string& path) {
   Checkpoint checkpoint;
   checkpoint.origin_ = path;
   ZQFP_RETURN_IF_ERROR(checkpoint.AddFile(path));
+  return checkpoint;
+}
+
+absl::StatusOr<Checkpoint> Checkpoint::FromTensors(
+    const std::string& origin, std::vector<Tensor> tensors,
+    std::shared_ptr<void> memory) {
+  Checkpoint checkpoint;
+  checkpoint.origin_ = origin;
+  checkpoint.memory_ = std::move(memory);
+  for (Tensor& tensor : tensors) {
+    const std::string key = tensor.name;
+    const std::string file = tensor.file;
+    if (!checkpoint.tensors_.emplace(key, std::move(tensor)).second) {
+      return Bad(
+          fmt::format("{}: {}: want it once, found it twice", file, key));
+    }
+  }
   return checkpoint;
 }
 

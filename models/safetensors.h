@@ -30,11 +30,15 @@ enum class DType : uint8_t {
   kI16,
   kI8,
   kU8,
-  kBool
+  kBool,
+  // Of GGUF files only, 32 elements to a block (models/gguf_blocks.h).
+  kQ8Blocks,
+  kMxfp4Blocks,
 };
 
 std::string_view ToString(DType dtype);  // as in the file: "F32", "F8_E4M3"
-int64_t ByteSize(DType dtype);
+int64_t ByteSize(DType dtype);           // of one element or one block
+int64_t BlockElements(DType dtype);      // 32 for the block formats, else 1
 
 // One tensor inside a mapped file; `data` lives as long as the Checkpoint.
 struct Tensor {
@@ -44,7 +48,11 @@ struct Tensor {
   const uint8_t* data = nullptr;
   int64_t num_bytes = 0;
   std::string file;  // base name of the shard, for messages
+  // How another container holds it: "GGUF Q8_0"; "" in safetensors.
+  std::string source;
 };
+
+int64_t NumElements(const Tensor& tensor);
 
 // "F32 [4096, 1024]", for messages and listings.
 std::string Describe(const Tensor& tensor);
@@ -60,10 +68,16 @@ class Checkpoint {
  public:
   // Opens DIRECTORY/model.safetensors, or the shards of
   // DIRECTORY/model.safetensors.index.json (which must stay inside DIRECTORY),
-  // or the directory's only *.safetensors file.
+  // or the directory's only *.safetensors file. Where `directory` names a GGUF
+  // file (FindGguf), that one's tensors under their Hugging Face names.
   static absl::StatusOr<Checkpoint> Open(const std::string& directory);
-  // One file by its path.
+  // One safetensors file by its path.
   static absl::StatusOr<Checkpoint> OpenFile(const std::string& path);
+  // Tensors that another container holds. `memory` keeps alive what they point
+  // into. InvalidArgument where two have one name.
+  static absl::StatusOr<Checkpoint> FromTensors(const std::string& origin,
+                                                std::vector<Tensor> tensors,
+                                                std::shared_ptr<void> memory);
 
   Checkpoint(Checkpoint&&);
   Checkpoint& operator=(Checkpoint&&);
@@ -81,6 +95,7 @@ class Checkpoint {
   struct Mapping;
   absl::Status AddFile(const std::string& path);
   std::vector<std::unique_ptr<Mapping>> mappings_;
+  std::shared_ptr<void> memory_;
   std::map<std::string, Tensor> tensors_;
   std::string origin_;
 };

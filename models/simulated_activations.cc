@@ -18,13 +18,19 @@ float LargestMagnitude(const float* x, int64_t dim) {
   return largest;
 }
 
+template <typename Encode, typename Decode>
+void RoundWith(const float* x, int64_t dim, float scale, const Encode& encode,
+               const Decode& decode, float* y) {
+  for (int64_t i = 0; i < dim; ++i) y[i] = scale * decode(encode(x[i] / scale));
+}
+
 // `encode` and `decode` are a format's, `largest` its largest finite value.
 template <typename Encode, typename Decode>
 void RoundScaled(const float* x, int64_t dim, float largest,
                  const Encode& encode, const Decode& decode, float* y) {
-  const float magnitude = LargestMagnitude(x, dim);
-  const float scale = magnitude == 0 ? 1.0f : magnitude / largest;
-  for (int64_t i = 0; i < dim; ++i) y[i] = scale * decode(encode(x[i] / scale));
+  const float scale = LargestMagnitude(x, dim) / largest;
+  // As in QuantizeTokens: a row whose scale would be zero counts as zero.
+  RoundWith(x, dim, scale > 0 ? scale : 1.0f, encode, decode, y);
 }
 
 void RoundInt8(const float* x, int64_t dim, float* y) {
@@ -41,8 +47,11 @@ void RoundInt8(const float* x, int64_t dim, float* y) {
   }
 }
 
-void RoundToken(ActivationFormat format, const float* x, int64_t dim,
-                float* y) {
+void RoundToken(ActivationFormat format, const RoundTokensArgs& args,
+                int64_t token) {
+  const int64_t dim = args.dim;
+  const float* x = args.x + token * dim;
+  float* y = args.y + token * dim;
   using namespace kernels;
   // A value that is not finite must surface, whatever the scale would do.
   if (!std::all_of(x, x + dim, [](float v) { return std::isfinite(v); })) {
@@ -62,6 +71,14 @@ void RoundToken(ActivationFormat format, const float* x, int64_t dim,
     case ActivationFormat::kBf16:
       for (int64_t i = 0; i < dim; ++i) y[i] = Bf16ToFloat(FloatToBf16(x[i]));
       return;
+    case ActivationFormat::kE4m3Static:
+      return RoundWith(x, dim, args.scale, FloatToE4m3, E4m3ToFloat, y);
+    case ActivationFormat::kE4m3Groups:
+      for (int64_t i = 0; i < dim; i += args.group_size) {
+        RoundScaled(x + i, std::min(args.group_size, dim - i), kE4m3Max,
+                    FloatToE4m3, E4m3ToFloat, y + i);
+      }
+      return;
   }
 }
 
@@ -72,9 +89,7 @@ void RoundTokens(ActivationFormat format, const RoundTokensArgs& args,
   kernels::ParallelFor(exec, args.num_tokens, kernels::GrainFor(4 * args.dim),
                        [&](int64_t begin, int64_t end, int) {
                          for (int64_t t = begin; t < end; ++t) {
-                           const int64_t at = t * args.dim;
-                           RoundToken(format, args.x + at, args.dim,
-                                      args.y + at);
+                           RoundToken(format, args, t);
                          }
                        });
 }

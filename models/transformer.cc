@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/core/float_formats.h"
 #include "models/simulated_activations.h"
 
 namespace zqfp {
@@ -17,14 +18,38 @@ struct RowSizes {
         query(config.num_heads * config.head_dim),
         kv(config.num_kv_heads * config.head_dim),
         ffn(config.ffn_dim),
-        half_head(config.head_dim / 2) {}
+        angles(config.positions == PositionKind::kRotary
+                   ? config.rotary_dim() / 2
+                   : 0),
+        num_ropes(config.local_rope ? 2 : 1) {}
 
-  int64_t floats() const { return 2 * model + 2 * half_head + 1 + shared(); }
+  int64_t floats() const {
+    return 2 * model + 2 * num_ropes * angles + 1 + shared();
+  }
   int64_t shared() const { return std::max(2 * query + 2 * kv, 2 * ffn); }
   int64_t codes() const { return std::max({model, query, ffn}); }
 
-  int64_t model, query, kv, ffn, half_head;
+  int64_t model, query, kv, ffn, angles, num_ropes;
 };
+
+// The nearest value of a storage format, as a model that computes in it has.
+float RoundTo(kernels::ValueFormat format, float value) {
+  switch (format) {
+    case kernels::ValueFormat::kBf16:
+      return kernels::Bf16ToFloat(kernels::FloatToBf16(value));
+    case kernels::ValueFormat::kF16:
+      return kernels::F16ToFloat(kernels::FloatToF16(value));
+    default:
+      return value;
+  }
+}
+
+float ScoreScale(const Config& config) {
+  const double squared = config.query_scalar > 0
+                             ? config.query_scalar
+                             : static_cast<double>(config.head_dim);
+  return 1.0f / std::sqrt(static_cast<float>(squared));
+}
 
 }  // namespace
 
@@ -37,7 +62,7 @@ Activations::Activations(const Config& config, int64_t max_tokens,
                          ActivationFormat simulated_format)
     : simulated(simulated_format), num_bytes_(max_tokens * RowBytes(config)) {
   const RowSizes row(config);
-  if (simulated != ActivationFormat::kNone) {
+  if (simulated != ActivationFormat::kNone || config.foreign) {
     rounded.resize(static_cast<size_t>(max_tokens * row.codes()));
     num_bytes_ += static_cast<int64_t>(rounded.size()) * 4;
   }
@@ -54,8 +79,15 @@ Activations::Activations(const Config& config, int64_t max_tokens,
   };
   x = take(row.model);
   normed = take(row.model);
-  cos = take(row.half_head);
-  sin = take(row.half_head);
+  cos = take(row.angles);
+  sin = take(row.angles);
+  if (config.local_rope) {
+    local_cos = take(row.angles);
+    local_sin = take(row.angles);
+  }
+  if (config.positions == PositionKind::kLearned) {
+    positions.resize(static_cast<size_t>(max_tokens));
+  }
   code_scales = take(1);
   float* const shared = next;
   q = take(row.query);
@@ -88,14 +120,29 @@ void Transformer::Run(absl::Span<const int32_t> ids,
 }
 
 void Transformer::Embed(absl::Span<const int32_t> ids, float* x) {
-  ops_.embed({.num_tokens = static_cast<int64_t>(ids.size()),
+  const int64_t num_tokens = static_cast<int64_t>(ids.size());
+  const float scale = std::sqrt(static_cast<float>(config_.model_dim));
+  ops_.embed({.num_tokens = num_tokens,
               .vocab_size = config_.vocab_size,
               .model_dim = config_.model_dim,
+              .scale = config_.scale_embedding
+                           ? RoundTo(weights_.embedding_format, scale)
+                           : 1.0f,
               .id = ids.data(),
               .table_format = weights_.embedding_format,
               .table = weights_.embedding,
               .y = x},
              exec_);
+  if (config_.positions != PositionKind::kLearned) return;
+  ops_.add_positions(
+      {.num_tokens = num_tokens,
+       .num_positions = config_.position_offset + config_.max_positions,
+       .model_dim = config_.model_dim,
+       .position = a_.positions.data(),
+       .table_format = weights_.positions_format,
+       .table = weights_.positions,
+       .x = x},
+      exec_);
 }
 
 void Transformer::RunLayer(int64_t layer_index,
@@ -110,7 +157,8 @@ void Transformer::RunLayer(int64_t layer_index,
   Layer(weights_.layers[static_cast<size_t>(layer_index)], pages);
 }
 
-// x += Attention(Norm(x));  x += FeedForward(Norm(x))
+// x += Post(Attention(Norm(x)));  x += Post(FeedForward(Norm(x))), where Post
+// is a norm or nothing
 void Transformer::Layer(const LayerWeights& layer,
                         const kernels::KvPagesView& pages) {
   Norm(a_.x, layer.attention_norm, num_tokens_, a_.normed);
@@ -137,11 +185,12 @@ void Transformer::Attend(const LayerWeights& layer,
   Rotate(heads, a_.q);
   Rotate(kv_heads, a_.k);
   ops_.store_kv({batch_, a_.k, a_.v, pages}, exec_);
-  const bool windowed = layer_index_ >= config_.first_window_layer;
+  const bool is_windowed = config_.IsWindowed(layer_index_);
   ops_.attention({.batch = batch_,
                   .num_heads = heads,
-                  .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
-                  .window = windowed ? config_.sliding_window : 0,
+                  .scale = ScoreScale(config_),
+                  .softcap = static_cast<float>(config_.attention_softcap),
+                  .window = is_windowed ? config_.sliding_window : 0,
                   .q = a_.q,
                   .pages = pages,
                   .y = a_.mixed},
@@ -149,26 +198,39 @@ void Transformer::Attend(const LayerWeights& layer,
   const Input out =
       Prepare(a_.mixed, heads * head_dim, num_tokens_, {&layer.o});
   if (Stopped()) return;
-  Linear(layer.o, out, num_tokens_, a_.x, a_.x);
+  Join(layer.o, out, layer.attention_post_norm);
 }
 
-// down(silu(gate(x)) * up(x))                               [arXiv:2002.05202]
+// down(f(gate(x)) * up(x))  or  down(f(up(x)))              [arXiv:2002.05202]
 void Transformer::FeedForward(const LayerWeights& layer) {
-  const Input in = Prepare(a_.normed, config_.model_dim, num_tokens_,
-                           {&layer.gate, &layer.up});
+  const bool gated = config_.gated_ffn;
+  const int64_t dim = config_.model_dim;
+  const Input in =
+      gated ? Prepare(a_.normed, dim, num_tokens_, {&layer.gate, &layer.up})
+            : Prepare(a_.normed, dim, num_tokens_, {&layer.up});
   if (Stopped()) return;
-  Linear(layer.gate, in, num_tokens_, nullptr, a_.gate);
+  if (gated) Linear(layer.gate, in, num_tokens_, nullptr, a_.gate);
   Linear(layer.up, in, num_tokens_, nullptr, a_.up);
-  ops_.swiglu({.num_tokens = num_tokens_,
-               .dim = config_.ffn_dim,
-               .gate = a_.gate,
-               .up = a_.up,
-               .y = a_.gate},
-              exec_);
+  ops_.activate({.num_tokens = num_tokens_,
+                 .dim = config_.ffn_dim,
+                 .activation = config_.activation,
+                 .x = gated ? a_.gate : a_.up,
+                 .up = gated ? a_.up : nullptr,
+                 .y = a_.gate},
+                exec_);
   const Input out =
       Prepare(a_.gate, config_.ffn_dim, num_tokens_, {&layer.down});
   if (Stopped()) return;
-  Linear(layer.down, out, num_tokens_, a_.x, a_.x);
+  Join(layer.down, out, layer.ffn_post_norm);
+}
+
+void Transformer::Join(const LinearWeight& linear, const Input& input,
+                       const NormWeight& post) {
+  if (post.weight.empty()) {
+    return Linear(linear, input, num_tokens_, a_.x, a_.x);
+  }
+  Linear(linear, input, num_tokens_, nullptr, a_.normed);
+  Norm(a_.normed, post, num_tokens_, a_.x, a_.x);
 }
 
 // Only the rows whose logits are wanted go through the norm and the head.
@@ -183,17 +245,37 @@ void Transformer::Head(absl::Span<const int32_t> logit_rows, float* logits) {
   Norm(a_.normed, weights_.final_norm, rows, a_.normed);
   const Input in = Quantize(a_.normed, dim, rows, {&weights_.lm_head});
   Linear(weights_.lm_head, in, rows, nullptr, logits);
+  if (config_.logit_softcap == 0) return;
+  ops_.softcap({.num_rows = rows,
+                .dim = config_.vocab_size,
+                .cap = static_cast<float>(config_.logit_softcap),
+                .x = logits},
+               exec_);
 }
 
-void Transformer::Norm(const float* x, const std::vector<float>& weight,
-                       int64_t num_rows, float* y) {
-  ops_.rms_norm({.num_rows = num_rows,
-                 .dim = static_cast<int64_t>(weight.size()),
-                 .epsilon = static_cast<float>(config_.norm_epsilon),
-                 .x = x,
-                 .weight = weight.data(),
-                 .y = y},
-                exec_);
+void Transformer::Norm(const float* x, const NormWeight& norm, int64_t num_rows,
+                       float* y, const float* residual) {
+  const auto dim = static_cast<int64_t>(norm.weight.size());
+  const auto epsilon = static_cast<float>(config_.norm_epsilon);
+  if (config_.norm == NormKind::kLayer) {
+    ops_.layer_norm({.num_rows = num_rows,
+                     .dim = dim,
+                     .epsilon = epsilon,
+                     .x = x,
+                     .weight = norm.weight.data(),
+                     .bias = norm.bias.data(),
+                     .y = y},
+                    exec_);
+  } else {
+    ops_.rms_norm({.num_rows = num_rows,
+                   .dim = dim,
+                   .epsilon = epsilon,
+                   .x = x,
+                   .weight = norm.weight.data(),
+                   .residual = residual,
+                   .y = y},
+                  exec_);
+  }
 }
 
 Transformer::Input Transformer::Prepare(
@@ -233,18 +315,33 @@ void Transformer::Linear(const LinearWeight& linear, const Input& input,
   if (linear.runs_a8()) {
     ops_.matmul_a8({num_rows, input.codes, linear.view, bias, residual, y},
                    exec_);
-  } else {
-    ops_.matmul({num_rows, input.x, linear.view, bias, residual, y}, exec_);
+    return;
   }
+  const float* x = input.x;
+  if (linear.rounds_input()) {
+    RoundTokens(linear.activations,
+                {.num_tokens = num_rows,
+                 .dim = linear.view.k,
+                 .x = x,
+                 .y = a_.rounded.data(),
+                 .scale = linear.input_scale,
+                 .group_size = linear.input_group},
+                exec_);
+    x = a_.rounded.data();
+  }
+  ops_.matmul({num_rows, x, linear.view, bias, residual, y}, exec_);
 }
 
 void Transformer::Rotate(int64_t num_heads, float* x) {
+  if (config_.positions != PositionKind::kRotary) return;
+  const bool is_local =
+      config_.local_rope.has_value() && config_.IsWindowed(layer_index_);
   ops_.rope({.num_tokens = num_tokens_,
              .num_heads = num_heads,
              .head_dim = config_.head_dim,
-             .rotary_dim = config_.head_dim,
-             .cos = a_.cos,
-             .sin = a_.sin,
+             .rotary_dim = config_.rotary_dim(),
+             .cos = is_local ? a_.local_cos : a_.cos,
+             .sin = is_local ? a_.local_sin : a_.sin,
              .x = x},
             exec_);
 }

@@ -29,10 +29,13 @@ class Activations {
 
   float* x = nullptr;       // [num_tokens, model_dim], the residual stream
   float* normed = nullptr;  // [num_tokens, model_dim]
-  float* cos = nullptr;     // [num_tokens, head_dim / 2]
+  float* cos = nullptr;     // [num_tokens, rotary_dim / 2]
   float* sin = nullptr;
-  float* code_scales = nullptr;  // [num_tokens]
-  uint8_t* codes = nullptr;      // [num_tokens, widest linear input]
+  float* local_cos = nullptr;      // as cos, of the layers with a window where
+  float* local_sin = nullptr;      // they have a rope of their own
+  std::vector<int32_t> positions;  // [num_tokens], rows of learned positions
+  float* code_scales = nullptr;    // [num_tokens]
+  uint8_t* codes = nullptr;        // [num_tokens, widest linear input]
   ActivationFormat simulated = ActivationFormat::kNone;
   std::vector<float> rounded;  // [num_tokens, widest linear input] or empty
   // Attention and feed-forward follow one another in the same memory.
@@ -69,14 +72,15 @@ class Transformer {
               const kernels::Backend* backend, Activations* buffers,
               kernels::Exec exec);
 
-  // ids [num_tokens]; buffers' cos and sin hold the rows' angles. Writes
+  // ids [num_tokens]; buffers' cos, sin and positions are those of the rows.
+  // Writes
   // logits [logit_rows.size(), vocab_size]. The arguments are valid (Model
   // checks them).
   void Run(absl::Span<const int32_t> ids, const kernels::RaggedBatchView& batch,
            absl::Span<const int32_t> logit_rows, KvCache& cache, float* logits);
 
   // The parts of Run, for work that goes layer by layer over many batches.
-  // x [num_tokens, model_dim] = the embeddings of the ids.
+  // x [num_tokens, model_dim] = the embeddings of the ids and positions.
   void Embed(absl::Span<const int32_t> ids, float* x);
   // Runs one layer over buffers' x; `pages` are that layer's. `observer` may
   // be null.
@@ -95,8 +99,10 @@ class Transformer {
   void FeedForward(const LayerWeights& layer);
   void Head(absl::Span<const int32_t> logit_rows, float* logits);
 
-  void Norm(const float* x, const std::vector<float>& weight, int64_t num_rows,
-            float* y);
+  // y = the model's kind of norm of x, plus residual (not of a LayerNorm) where
+  // it is not null.
+  void Norm(const float* x, const NormWeight& norm, int64_t num_rows, float* y,
+            const float* residual = nullptr);
   bool Stopped() const { return next_ == LinearObserver::Next::kStop; }
   // What the decoder linears `readers` get of x: it is shown to the observer,
   // then quantized, or rounded where that is simulated.
@@ -107,6 +113,9 @@ class Transformer {
                  std::initializer_list<const LinearWeight*> readers);
   void Linear(const LinearWeight& linear, const Input& input, int64_t num_rows,
               const float* residual, float* y);
+  // The residual stream += linear(input), by way of `post` where there is one.
+  void Join(const LinearWeight& linear, const Input& input,
+            const NormWeight& post);
   void Rotate(int64_t num_heads, float* x);
 
   const Config& config_;

@@ -13,6 +13,9 @@
 #include "kernels/core/status_macros.h"
 #include "models/architectures.h"
 #include "models/finite_scan.h"
+#include "models/foreign_weights.h"
+#include "models/gguf_blocks.h"
+#include "models/tensor_part.h"
 
 namespace zqfp {
 namespace {
@@ -36,8 +39,11 @@ class Binder {
                                      std::vector<DType> dtypes, Shape shape);
   absl::Status BindVector(const std::string& name, int64_t size,
                           std::vector<float>* values);
+  absl::Status BindNorm(const std::string& name, int64_t size,
+                        NormWeight* norm);
   absl::StatusOr<const float*> BindScales(const std::string& name, Shape shape);
   absl::Status BindFloat(const std::string& name, LinearWeight* linear);
+  absl::Status BindBlocks(const std::string& name, LinearWeight* linear);
   absl::Status BindE4m3(LinearWeight* linear);
   absl::Status BindE2m1(LinearWeight* linear);
   absl::Status BindShifts(LinearWeight* linear, int64_t groups);
@@ -45,9 +51,13 @@ class Binder {
   absl::Status BindLinear(const std::string& name, int64_t n, int64_t k,
                           bool has_bias, WeightFormat format,
                           LinearWeight* linear);
+  absl::Status BindPart(int64_t index, const LinearRule& rule,
+                        LinearWeight* linear);
   absl::Status BindLayer(int64_t index, LayerWeights* layer);
   std::string EmbeddingName() const;
-  absl::Status BindEmbedding(Weights* weights);
+  absl::Status BindTable(const std::string& name, int64_t num_rows,
+                         ValueFormat* format, const void** table,
+                         std::shared_ptr<const MappedFile>* memory);
   absl::Status BindHead(Weights* weights);
   absl::Status CheckNothingLeft() const;
   WeightFormat DecoderFormat(const std::string& linear) const;
@@ -64,22 +74,18 @@ ValueFormat FormatOf(DType dtype) {
   return ValueFormat::kF32;
 }
 
-float ReadFloat(const Tensor& tensor, int64_t index) {
-  if (tensor.dtype == DType::kF32) {
-    float value;
-    memcpy(&value, tensor.data + index * 4, 4);
-    return value;
-  }
-  uint16_t code;
-  memcpy(&code, tensor.data + index * 2, 2);
-  return tensor.dtype == DType::kBf16 ? kernels::Bf16ToFloat(code)
-                                      : kernels::F16ToFloat(code);
+WeightFormat FloatFormat(DType dtype) {
+  if (dtype == DType::kBf16) return WeightFormat::kBf16;
+  if (dtype == DType::kF16) return WeightFormat::kF16;
+  return WeightFormat::kF32;
 }
 
 absl::StatusOr<const Tensor*> Binder::Take(const std::string& name,
                                            std::vector<DType> dtypes,
                                            Shape shape) {
-  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor, checkpoint_.Get(name));
+  const std::string stored =
+      StoredName(TensorsOf(config_.architecture), checkpoint_, name);
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor, checkpoint_.Get(stored));
   bool fits = false;
   std::vector<std::string> names;
   for (const DType dtype : dtypes) {
@@ -88,10 +94,10 @@ absl::StatusOr<const Tensor*> Binder::Take(const std::string& name,
   }
   if (!fits || tensor->shape != shape) {
     return absl::InvalidArgumentError(fmt::format(
-        "{}: {}: want {} [{}], file has {}", tensor->file, name,
+        "{}: {}: want {} [{}], file has {}", tensor->file, stored,
         fmt::join(names, " or "), fmt::join(shape, ", "), Describe(*tensor)));
   }
-  taken_.insert(name);
+  taken_.insert(stored);
   return tensor;
 }
 
@@ -106,6 +112,16 @@ absl::Status Binder::BindVector(const std::string& name, int64_t size,
     (*values)[static_cast<size_t>(i)] = ReadFloat(*tensor, i);
   }
   return absl::OkStatus();
+}
+
+absl::Status Binder::BindNorm(const std::string& name, int64_t size,
+                              NormWeight* norm) {
+  ZQFP_RETURN_IF_ERROR(BindVector(name + ".weight", size, &norm->weight));
+  if (config_.norm == NormKind::kRmsPlusOne) {
+    for (float& weight : norm->weight) weight += 1.0f;
+  }
+  if (config_.norm != NormKind::kLayer) return absl::OkStatus();
+  return BindVector(name + ".bias", size, &norm->bias);
 }
 
 // F32 scales, each finite and above zero.
@@ -123,16 +139,46 @@ absl::StatusOr<const float*> Binder::BindScales(const std::string& name,
   return scales;
 }
 
+// GGUF's blocks, as kernels read them.
+absl::Status Binder::BindBlocks(const std::string& name, LinearWeight* linear) {
+  kernels::WeightView& view = linear->view;
+  ZQFP_ASSIGN_OR_RETURN(
+      const Tensor* tensor,
+      Take(name, {DType::kQ8Blocks, DType::kMxfp4Blocks}, {view.n, view.k}));
+  ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  linear->source = tensor->source;
+  linear->source_bytes = tensor->num_bytes;
+  if (tensor->dtype == DType::kMxfp4Blocks) {
+    ZQFP_ASSIGN_OR_RETURN(RelaidWeight relaid, RelayMxfp4(*tensor, pool_));
+    relaid.view.n = view.n;
+    relaid.view.k = view.k;
+    view = relaid.view;
+    linear->memory =
+        std::make_shared<const MappedFile>(std::move(relaid.memory));
+  } else {
+    ZQFP_ASSIGN_OR_RETURN(MappedFile floats, ExpandTensor(*tensor, pool_));
+    view.format = WeightFormat::kF32;
+    view.data = floats.bytes().data();
+    linear->memory = std::make_shared<const MappedFile>(std::move(floats));
+  }
+  DropPages(tensor->data, tensor->num_bytes);
+  return absl::OkStatus();
+}
+
 absl::Status Binder::BindFloat(const std::string& name, LinearWeight* linear) {
+  const Tensor* found = checkpoint_.Find(name);
+  if (found != nullptr && BlockElements(found->dtype) > 1) {
+    return BindBlocks(name, linear);
+  }
   kernels::WeightView& view = linear->view;
   ZQFP_ASSIGN_OR_RETURN(
       const Tensor* tensor,
       Take(name, {DType::kF32, DType::kBf16, DType::kF16}, {view.n, view.k}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
+  linear->source = tensor->source;
+  linear->source_bytes = tensor->source.empty() ? 0 : tensor->num_bytes;
   view.data = tensor->data;
-  view.format = tensor->dtype == DType::kF32    ? WeightFormat::kF32
-                : tensor->dtype == DType::kBf16 ? WeightFormat::kBf16
-                                                : WeightFormat::kF16;
+  view.format = FloatFormat(tensor->dtype);
   return absl::OkStatus();
 }
 
@@ -233,7 +279,15 @@ absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
   if (format != WeightFormat::kF32) {
     linear->activations = config_.quantization->activations;
   }
-  if (format == WeightFormat::kE2m1Shift) {
+  const ForeignScheme* foreign = nullptr;
+  if (config_.foreign) {
+    ZQFP_ASSIGN_OR_RETURN(foreign, config_.foreign->SchemeOf(name));
+  }
+  if (foreign != nullptr) {
+    ZQFP_RETURN_IF_ERROR(
+        ForeignBinder(*config_.foreign, checkpoint_, pool_, &taken_)
+            .Bind(*foreign, linear));
+  } else if (format == WeightFormat::kE2m1Shift) {
     ZQFP_RETURN_IF_ERROR(BindE2m1(linear));
   } else if (format == WeightFormat::kE4m3) {
     ZQFP_RETURN_IF_ERROR(BindE4m3(linear));
@@ -242,6 +296,36 @@ absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
   }
   if (!has_bias) return absl::OkStatus();
   return BindVector(name + ".bias", n, &linear->bias);
+}
+
+// A linear whose checkpoint tensor holds more than it, or in another order.
+absl::Status Binder::BindPart(int64_t index, const LinearRule& rule,
+                              LinearWeight* linear) {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  const StoredSlice slice = SliceOf(table, rule, config_);
+  const std::string stored = LayerTensorName(table, index, slice.name.c_str());
+  const int64_t n = SizeOf(rule.n, config_), k = SizeOf(rule.k, config_);
+  const bool is_transposed = rule.order == TensorOrder::kInputMajor;
+  const Shape shape =
+      is_transposed ? Shape{k, slice.num_outputs} : Shape{slice.num_outputs, k};
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* whole,
+                        Take(stored + ".weight",
+                             {DType::kF32, DType::kBf16, DType::kF16}, shape));
+  if (slice.first == 0) ZQFP_RETURN_IF_ERROR(CheckFinite(*whole, pool_));
+  const TensorPart part = {whole, slice.first, n, rule.order};
+  linear->name = LayerTensorName(table, index, rule.name);
+  linear->view = {.format = FloatFormat(whole->dtype), .n = n, .k = k};
+  linear->view.data = part.ToTensor().data;
+  if (is_transposed) {
+    linear->transposed = part.Transpose();
+    linear->view.data = linear->transposed.data();
+  }
+  if (rule.bias == nullptr || !(config_.*rule.bias)) return absl::OkStatus();
+  std::vector<float> bias;
+  ZQFP_RETURN_IF_ERROR(BindVector(stored + ".bias", slice.num_outputs, &bias));
+  linear->bias.assign(bias.begin() + slice.first,
+                      bias.begin() + slice.first + n);
+  return absl::OkStatus();
 }
 
 // kE2m1Shift stands for both e2m1 kinds, kF32 for all unquantized ones.
@@ -258,18 +342,23 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
   const TensorTable& table = TensorsOf(config_.architecture);
   for (const NormRule& rule : table.norms) {
     if (rule.present != nullptr && !(config_.*rule.present)) continue;
-    ZQFP_RETURN_IF_ERROR(
-        BindVector(LayerTensorName(table, index, rule.name) + ".weight",
-                   SizeOf(rule.dim, config_), &(layer->*rule.field)));
+    ZQFP_RETURN_IF_ERROR(BindNorm(LayerTensorName(table, index, rule.name),
+                                  SizeOf(rule.dim, config_),
+                                  &(layer->*rule.field)));
   }
   for (const LinearRule& rule : table.linears) {
     const std::string name = LayerTensorName(table, index, rule.name);
     LinearWeight& linear = layer->*rule.field;
+    if (rule.stored != nullptr && !config_.separate_linears) {
+      ZQFP_RETURN_IF_ERROR(BindPart(index, rule, &linear));
+      continue;
+    }
     ZQFP_RETURN_IF_ERROR(BindLinear(name, SizeOf(rule.n, config_),
                                     SizeOf(rule.k, config_),
                                     rule.bias != nullptr && config_.*rule.bias,
                                     DecoderFormat(name), &linear));
-    if (linear.quantized() && config_.quantization->lorc.rank > 0) {
+    if (linear.quantized() && config_.quantization &&
+        config_.quantization->lorc.rank > 0) {
       ZQFP_RETURN_IF_ERROR(BindLorc(&linear));
     }
   }
@@ -279,7 +368,8 @@ absl::Status Binder::BindLayer(int64_t index, LayerWeights* layer) {
 // Of two tied tensors some exporters keep the head instead of the embedding.
 std::string Binder::EmbeddingName() const {
   const TensorTable& table = TensorsOf(config_.architecture);
-  const std::string embedding = std::string(table.embedding) + ".weight";
+  const std::string embedding =
+      StoredName(table, checkpoint_, std::string(table.embedding) + ".weight");
   const std::string head = std::string(table.lm_head) + ".weight";
   const bool is_head = config_.tie_embeddings && !config_.quantization &&
                        checkpoint_.Find(embedding) == nullptr &&
@@ -287,14 +377,29 @@ std::string Binder::EmbeddingName() const {
   return is_head ? head : embedding;
 }
 
-absl::Status Binder::BindEmbedding(Weights* weights) {
-  const std::string name = EmbeddingName();
+// A table of which single rows are read: [num_rows, model_dim]. `memory` keeps
+// what blocks of a GGUF file become; where it is null they are not allowed.
+absl::Status Binder::BindTable(const std::string& name, int64_t num_rows,
+                               ValueFormat* format, const void** table,
+                               std::shared_ptr<const MappedFile>* memory) {
+  std::vector<DType> dtypes = {DType::kF32, DType::kBf16, DType::kF16};
+  const Tensor* found = checkpoint_.Find(name);
+  const bool blocks =
+      memory != nullptr && found != nullptr && BlockElements(found->dtype) > 1;
+  if (blocks) dtypes = {found->dtype};
   ZQFP_ASSIGN_OR_RETURN(const Tensor* tensor,
-                        Take(name, {DType::kF32, DType::kBf16, DType::kF16},
-                             {config_.vocab_size, config_.model_dim}));
+                        Take(name, dtypes, {num_rows, config_.model_dim}));
   ZQFP_RETURN_IF_ERROR(CheckFinite(*tensor, pool_));
-  weights->embedding = tensor->data;
-  weights->embedding_format = FormatOf(tensor->dtype);
+  if (blocks) {
+    ZQFP_ASSIGN_OR_RETURN(MappedFile floats, ExpandTensor(*tensor, pool_));
+    *table = floats.bytes().data();
+    *format = ValueFormat::kF32;
+    *memory = std::make_shared<const MappedFile>(std::move(floats));
+    DropPages(tensor->data, tensor->num_bytes);
+    return absl::OkStatus();
+  }
+  *table = tensor->data;
+  *format = FormatOf(tensor->dtype);
   return absl::OkStatus();
 }
 
@@ -311,15 +416,28 @@ absl::Status Binder::BindHead(Weights* weights) {
                                                 : WeightFormat::kE2m1Shift,
                       &weights->lm_head);
   }
-  if (!config_.tie_embeddings) {
+  const ForeignScheme* foreign = nullptr;
+  if (config_.foreign) {
+    ZQFP_ASSIGN_OR_RETURN(foreign, config_.foreign->SchemeOf(table.lm_head));
+  }
+  if (!config_.tie_embeddings || foreign != nullptr) {
     return BindLinear(table.lm_head, n, k, false, WeightFormat::kF32,
                       &weights->lm_head);
   }
   // Some exporters write the tied head a second time; it is the same tensor.
   taken_.insert(std::string(table.lm_head) + ".weight");
-  weights->lm_head.name = table.lm_head;
-  weights->lm_head.view = {.n = n, .k = k};
-  return BindFloat(EmbeddingName(), &weights->lm_head);
+  LinearWeight& linear = weights->lm_head;
+  linear.name = table.lm_head;
+  linear.view = {.n = n, .k = k};
+  const Tensor* tensor = checkpoint_.Find(EmbeddingName());
+  if (tensor != nullptr && tensor->dtype == DType::kQ8Blocks) {
+    linear.view.data = weights->embedding;  // expanded once, in f32
+    linear.memory = weights->embedding_memory;
+    linear.source = tensor->source;
+    linear.source_bytes = tensor->num_bytes;
+    return absl::OkStatus();
+  }
+  return BindFloat(EmbeddingName(), &linear);
 }
 
 absl::Status Binder::CheckNothingLeft() const {
@@ -330,6 +448,10 @@ absl::Status Binder::CheckNothingLeft() const {
     for (const std::string& ending : table.ignored_endings) {
       ignored = ignored || name.ends_with(ending);
     }
+    // Scales of a cache that is not used.
+    ignored =
+        ignored || (config_.foreign && config_.foreign->weight_only &&
+                    (name.ends_with(".k_scale") || name.ends_with(".v_scale")));
     if (ignored) continue;
     return absl::InvalidArgumentError(fmt::format(
         "{}: {}: want only tensors that {} with this config has, "
@@ -340,25 +462,44 @@ absl::Status Binder::CheckNothingLeft() const {
 }
 
 absl::Status Binder::Bind(Weights* weights) {
-  ZQFP_RETURN_IF_ERROR(BindEmbedding(weights));
+  if (config_.foreign) ZQFP_RETURN_IF_ERROR(config_.foreign->CheckRunnable());
+  const TensorTable& table = TensorsOf(config_.architecture);
+  ZQFP_RETURN_IF_ERROR(
+      BindTable(EmbeddingName(), config_.vocab_size, &weights->embedding_format,
+                &weights->embedding, &weights->embedding_memory));
+  if (table.positions != nullptr) {
+    ZQFP_RETURN_IF_ERROR(BindTable(std::string(table.positions) + ".weight",
+                                   SizeOf(Dim::kPositions, config_),
+                                   &weights->positions_format,
+                                   &weights->positions, nullptr));
+  }
   weights->layers.resize(static_cast<size_t>(config_.num_layers));
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     ZQFP_RETURN_IF_ERROR(
         BindLayer(i, &weights->layers[static_cast<size_t>(i)]));
   }
-  const TensorTable& table = TensorsOf(config_.architecture);
-  ZQFP_RETURN_IF_ERROR(BindVector(std::string(table.final_norm) + ".weight",
-                                  config_.model_dim, &weights->final_norm));
+  ZQFP_RETURN_IF_ERROR(
+      BindNorm(table.final_norm, config_.model_dim, &weights->final_norm));
   ZQFP_RETURN_IF_ERROR(BindHead(weights));
   return CheckNothingLeft();
 }
 
 }  // namespace
 
+float ReadFloat(const Tensor& tensor, int64_t index) {
+  if (tensor.dtype == DType::kF32) {
+    float value;
+    memcpy(&value, tensor.data + index * 4, 4);
+    return value;
+  }
+  uint16_t code;
+  memcpy(&code, tensor.data + index * 2, 2);
+  return tensor.dtype == DType::kBf16 ? kernels::Bf16ToFloat(code)
+                                      : kernels::F16ToFloat(code);
+}
+
 bool LinearWeight::quantized() const {
-  return view.format == WeightFormat::kE4m3 ||
-         view.format == WeightFormat::kE2m1Free ||
-         view.format == WeightFormat::kE2m1Shift;
+  return view.format == WeightFormat::kE4m3 || kernels::HasGroups(view.format);
 }
 
 int64_t LinearWeight::num_bytes() const {
@@ -378,10 +519,33 @@ int64_t LinearWeight::num_bytes() const {
       return bytes + view.n * view.k * 2;
     case WeightFormat::kE4m3:
       return bytes + view.n * (view.k + 4);
+    case WeightFormat::kE4m3Groups:
+      return bytes + view.n * view.k +
+             4 * groups * kernels::NumGroups(view.n, view.scale_rows);
+    case WeightFormat::kE2m1E4m3:
+      return bytes + view.n * ((view.k + 1) / 2 + groups);
     case WeightFormat::kE2m1Free:
       return bytes + view.n * ((view.k + 1) / 2 + 4 * groups);
     case WeightFormat::kE2m1Shift:
       return bytes + view.n * ((view.k + 1) / 2 + groups + 4);
+  }
+  return bytes;
+}
+
+int64_t Weights::ConvertedBytes() const {
+  std::set<const MappedFile*> counted;  // a tied head shares the embedding's
+  int64_t bytes = 0;
+  const auto add = [&](const std::shared_ptr<const MappedFile>& memory) {
+    if (memory == nullptr || !counted.insert(memory.get()).second) return;
+    bytes += static_cast<int64_t>(memory->bytes().size());
+  };
+  add(embedding_memory);
+  add(lm_head.memory);
+  for (const LayerWeights& layer : layers) {
+    for (const LinearWeight* linear : {&layer.q, &layer.k, &layer.v, &layer.o,
+                                       &layer.gate, &layer.up, &layer.down}) {
+      add(linear->memory);
+    }
   }
   return bytes;
 }

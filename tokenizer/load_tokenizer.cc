@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(
     const std::string& directory) {
   if (!Exists(directory)) {
     return absl::NotFoundError(fmt::format(
-        "{}: want a model directory, found nothing there", directory));
+        "{}: want a model directory or file, found nothing there", directory));
   }
   ZQFP_ASSIGN_OR_RETURN(const TokenizerConfig config,
                         LoadTokenizerConfig(directory));

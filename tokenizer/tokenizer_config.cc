@@ -228,6 +228,15 @@ std::string HashOf(std::string_view bytes) {
   return fmt::format("{:016x}", XXH64(bytes.data(), bytes.size(), 0));
 }
 
+absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text,
+                                                     const std::string& name) {
+  ZQFP_ASSIGN_OR_RETURN(const json object, ParseTokenizerJson(text, name));
+  if (!object.is_object()) return Bad(name, "(root)", "an object", object);
+  TokenizerConfig config;
+  ZQFP_RETURN_IF_ERROR(ReadTokenizerConfig(object, name, &config));
+  return config;
+}
+
 absl::StatusOr<TokenizerConfig> LoadTokenizerConfig(
     const std::string& directory) {
   TokenizerConfig config;

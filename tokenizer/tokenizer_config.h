@@ -34,6 +34,10 @@ struct TokenizerConfig {
 absl::StatusOr<TokenizerConfig> LoadTokenizerConfig(
     const std::string& directory);
 
+// The text of a tokenizer_config.json alone; `name` stands in messages.
+absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text,
+                                                     const std::string& name);
+
 // The whole file; NotFound, or InvalidArgument above 256 MiB.
 absl::StatusOr<std::string> ReadTokenizerFile(const std::string& path);
 

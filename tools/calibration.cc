@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "engine/corpus.h"
+#include "engine/model_tokenizer.h"
 #include "engine/protocol.h"
 #include "kernels/core/status_macros.h"
 #include "models/config.h"
@@ -29,7 +30,7 @@ absl::StatusOr<Calibration> ReadCalibration(const std::string& directory,
                                             const CalibrationOptions& options) {
   ZQFP_ASSIGN_OR_RETURN(const Config config, LoadConfig(directory));
   ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                        LoadTokenizer(directory));
+                        LoadModelTokenizer(directory));
   ZQFP_ASSIGN_OR_RETURN(const Corpus corpus,
                         ReadCorpus(options.text, options.split));
   const int64_t length = std::min(options.length, config.max_positions);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 
+#include "engine/model_tokenizer.h"
 #include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
 #include "models/kv_cache.h"
@@ -71,10 +72,15 @@ Section SummarySection(const Model& model) {
   const Config& c = model.config();
   const std::vector<LinearInfo> linears = model.Explain();
   int64_t parameters = c.vocab_size * c.model_dim;  // the embedding
+  if (c.positions == PositionKind::kLearned) {
+    parameters += (c.position_offset + c.max_positions) * c.model_dim;
+  }
   for (size_t i = 0; i < linears.size(); ++i) {
     const bool is_tied_head = i + 1 == linears.size() && c.tie_embeddings;
     if (!is_tied_head) parameters += linears[i].n * linears[i].k;
   }
+  int64_t windowed = 0;
+  for (int64_t i = 0; i < c.num_layers; ++i) windowed += c.IsWindowed(i);
   Section section = {{"architecture", std::string(ToString(c.architecture))},
                      {"layers", c.num_layers},
                      {"model_dim", c.model_dim},
@@ -87,6 +93,8 @@ Section SummarySection(const Model& model) {
                      {"matrix_parameters", parameters},
                      {"max_positions", c.max_positions},
                      {"sliding_window", c.sliding_window},
+                     {"windowed_layers", windowed},
+                     {"positions", std::string(ToString(c.positions))},
                      {"rope", std::string(ToString(c.rope.scaling))},
                      {"rope_theta", c.rope.theta},
                      {"weights", LayerFormats(linears)},
@@ -104,19 +112,20 @@ Section MemorySection(const Model& model, KvFormat kv, int64_t context,
       KvPageBytes(model.config(), {.format = ToValueFormat(resolved),
                                    .num_pages = pages,
                                    .page_size = kPageSize});
-  return {
-      {"weight_file_bytes", file_bytes},
-      {"weight_bytes", model.weight_bytes()},
-      {"buffer_bytes", model.buffer_bytes()},
-      {"kv", ToString(resolved)},
-      {"context_tokens", context},
-      {"kv_bytes_per_token", page_bytes / kPageSize},
-      {"kv_bytes", page_bytes * pages},
-      {"total_bytes", file_bytes + model.buffer_bytes() + page_bytes * pages}};
+  return {{"weight_file_bytes", file_bytes},
+          {"converted_bytes", model.converted_bytes()},
+          {"weight_bytes", model.weight_bytes()},
+          {"buffer_bytes", model.buffer_bytes()},
+          {"kv", ToString(resolved)},
+          {"context_tokens", context},
+          {"kv_bytes_per_token", page_bytes / kPageSize},
+          {"kv_bytes", page_bytes * pages},
+          {"total_bytes", file_bytes + model.converted_bytes() +
+                              model.buffer_bytes() + page_bytes * pages}};
 }
 
 absl::StatusOr<Section> TextSection(const std::string& directory) {
-  const auto loaded = LoadTokenizer(directory);
+  const auto loaded = LoadModelTokenizer(directory);
   if (absl::IsNotFound(loaded.status())) return Section(nullptr);
   ZQFP_RETURN_IF_ERROR(loaded.status());
   const Tokenizer& tokenizer = **loaded;
@@ -143,11 +152,15 @@ Section ExplainSection(const Model& model) {
     list.push_back({{"layer", linear.name},
                     {"shape", {linear.n, linear.k}},
                     {"weights", linear.weights},
+                    {"note", linear.note},
                     {"activations", linear.activations},
                     {"op", linear.op},
                     {"kernel", linear.kernel},
                     {"exact_products", linear.exact},
                     {"bytes", linear.num_bytes}});
+    if (linear.source.empty()) continue;
+    list.back()["source"] = linear.source;
+    list.back()["source_bytes"] = linear.source_bytes;
   }
   return list;
 }
@@ -191,11 +204,16 @@ std::string SummaryText(const Section& s) {
       "{:.2f} million weights in matrices, vocabulary {}{}\n",
       s["matrix_parameters"].get<double>() / 1e6, number("vocab_size"),
       s["tied_embeddings"].get<bool>() ? " (embedding tied to the head)" : "");
-  text += fmt::format("context {} tokens, rope {} (base {})",
-                      number("max_positions"), Text(s["rope"]),
-                      s["rope_theta"].get<double>());
+  text += fmt::format("context {} tokens, ", number("max_positions"));
+  if (s["positions"] == "learned") {
+    text += "learned positions";
+  } else {
+    text += fmt::format("rope {} (base {})", Text(s["rope"]),
+                        s["rope_theta"].get<double>());
+  }
   if (number("sliding_window") > 0) {
-    text += fmt::format(", window {}", number("sliding_window"));
+    text += fmt::format(", window {} in {} layers", number("sliding_window"),
+                        number("windowed_layers"));
   }
   return text +
          fmt::format("\nweights {}; head {}\nruns on {} with {} threads\n",
@@ -204,16 +222,20 @@ std::string SummaryText(const Section& s) {
 }
 
 std::string MemoryText(const Section& s) {
-  return "\nmemory\n" +
-         Columns(
-             {{"  weight files, mapped", Megabytes(s["weight_file_bytes"])},
-              {"  of that, read for a token", Megabytes(s["weight_bytes"])},
-              {"  buffers", Megabytes(s["buffer_bytes"])},
-              {fmt::format("  KV cache, {} tokens in {}",
-                           Text(s["context_tokens"]), Text(s["kv"])),
-               fmt::format("{} ({} bytes a token)", Megabytes(s["kv_bytes"]),
-                           Text(s["kv_bytes_per_token"]))},
-              {"  all", Megabytes(s["total_bytes"])}});
+  std::vector<std::vector<std::string>> rows = {
+      {"  weight files, mapped", Megabytes(s["weight_file_bytes"])}};
+  if (s["converted_bytes"].get<int64_t>() > 0) {
+    rows.push_back({"  weights expanded or re-laid beside them",
+                    Megabytes(s["converted_bytes"])});
+  }
+  rows.push_back({"  of that, read for a token", Megabytes(s["weight_bytes"])});
+  rows.push_back({"  buffers", Megabytes(s["buffer_bytes"])});
+  rows.push_back({fmt::format("  KV cache, {} tokens in {}",
+                              Text(s["context_tokens"]), Text(s["kv"])),
+                  fmt::format("{} ({} bytes a token)", Megabytes(s["kv_bytes"]),
+                              Text(s["kv_bytes_per_token"]))});
+  rows.push_back({"  all", Megabytes(s["total_bytes"])});
+  return "\nmemory\n" + Columns(rows);
 }
 
 std::string TokensText(const Section& s) {
@@ -235,14 +257,22 @@ std::string TokensText(const Section& s) {
 std::string ExplainText(const Section& section) {
   std::vector<std::vector<std::string>> rows = {{"layer", "n x k", "weights",
                                                  "activations", "op", "kernel",
-                                                 "products", "bytes"}};
+                                                 "products", "bytes", ""}};
+  // Where the file is of another kind, what it has in place of `weights`.
+  const bool sources = std::any_of(
+      section.begin(), section.end(),
+      [](const Section& linear) { return linear.contains("source"); });
+  if (sources) rows[0].push_back("in the file");
   for (const Section& linear : section) {
     rows.push_back({Text(linear["layer"]),
                     Text(linear["shape"][0]) + " x " + Text(linear["shape"][1]),
                     Text(linear["weights"]), Text(linear["activations"]),
                     Text(linear["op"]), Text(linear["kernel"]),
                     linear["exact_products"].get<bool>() ? "exact" : "rounded",
-                    Text(linear["bytes"])});
+                    Text(linear["bytes"]), Text(linear["note"])});
+    if (!linear.contains("source")) continue;
+    rows.back().push_back(fmt::format("{}, {} bytes", Text(linear["source"]),
+                                      Text(linear["source_bytes"])));
   }
   return "\nlayers (exact: every product is one on FP8 hardware, too)\n" +
          Columns(rows);

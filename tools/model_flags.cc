@@ -9,15 +9,19 @@
 #include "absl/flags/flag.h"
 #include "kernels/core/status_macros.h"
 
-ABSL_FLAG(std::string, model, "",
-          "directory of a Hugging Face style model, quantized or not (the "
-          "bundled one)");
+ABSL_FLAG(
+    std::string, model, "",
+    "a model: a Hugging Face style directory, quantized or not, or a GGUF "
+    "file (the bundled one)");
 ABSL_FLAG(int32_t, threads, 0, "threads to use (all physical cores)");
 ABSL_FLAG(std::string, backend, "",
           "kernels to use, as ZQFP_BACKEND: reference, avx2, avx512, "
           "avx512bf16 (the best of this machine)");
 ABSL_FLAG(bool, strict, false,
           "end with an error wherever something would fall back");
+ABSL_FLAG(bool, weight_only, false,
+          "run a quantized model with f32 inputs and the cache of --kv, "
+          "whatever its file asks for");
 
 namespace zqfp::tools {
 namespace {
@@ -39,7 +43,8 @@ std::string BundledModelDirectory() {
 }  // namespace
 
 FlagGroup ModelFlagGroup() {
-  return {"model and machine", {"model", "threads", "backend", "strict"}};
+  return {"model and machine",
+          {"model", "threads", "backend", "strict", "weight_only"}};
 }
 
 absl::StatusOr<std::string> ModelDirectory() {
@@ -63,6 +68,7 @@ absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
   }
   options.backend = absl::GetFlag(FLAGS_backend);
   options.strict = absl::GetFlag(FLAGS_strict);
+  options.weight_only = absl::GetFlag(FLAGS_weight_only);
   options.max_tokens = max_tokens;
   return options;
 }

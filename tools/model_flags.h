@@ -3,7 +3,7 @@
 #define ZQFP_TOOLS_MODEL_FLAGS_H_
 
 // The flags with which every program names a model and how to run it:
-// --model, --threads, --backend, --strict.
+// --model, --threads, --backend, --strict, --weight_only.
 
 #include <memory>
 #include <string>
@@ -22,7 +22,8 @@ FlagGroup ModelFlagGroup();
 // NotFound where neither is there.
 absl::StatusOr<std::string> ModelDirectory();
 
-// What --threads, --backend and --strict ask for, for steps of max_tokens rows.
+// What --threads, --backend, --strict and --weight_only ask for, for steps of
+// max_tokens rows.
 absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens);
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens);

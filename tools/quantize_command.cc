@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
+#include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 #include "models/quantize/quantize_checkpoint.h"
 #include "tools/command_line.h"
@@ -90,6 +91,10 @@ void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
              static_cast<double>(report.bytes_before) / 1e6,
              static_cast<double>(report.bytes_after) / 1e6, seconds,
              report.tensors.size());
+  if (report.num_expanded > 0) {
+    fmt::print("  {} tensors were 8-bit already (Q8_0) and expanded first\n",
+               report.num_expanded);
+  }
   if (summary.worst == nullptr) return;
   fmt::print("  relative squared error {:.5f}; worst {:.5f} in {}\n",
              summary.total.relative_error(),
@@ -114,6 +119,7 @@ void PrintJson(const QuantizeReport& report, double seconds) {
                                  {"bytes_after", report.bytes_after},
                                  {"files", report.num_files},
                                  {"seconds", seconds},
+                                 {"tensors_expanded", report.num_expanded},
                                  {"tensors", nlohmann::ordered_json::array()}};
   for (const TensorReport& tensor : report.tensors) {
     json["tensors"].push_back(
@@ -158,6 +164,8 @@ void PrintLayer(const LayerReport& layer, double seconds_so_far) {
 
 absl::Status Quantize() {
   ZQFP_ASSIGN_OR_RETURN(QuantizeOptions options, QuantizeOptionsFromFlags());
+  ZQFP_ASSIGN_OR_RETURN(options.companions,
+                        TokenizerFilesOfGguf(options.input));
   // A file-size limit is then a write error like a full disk, not a signal.
   signal(SIGXFSZ, SIG_IGN);
   CatchInterrupt();

@@ -14,7 +14,8 @@
 #include "tools/model_flags.h"
 
 ABSL_FLAG(std::string, input, "",
-          "directory of the Hugging Face model to quantize (safetensors)");
+          "Hugging Face model to quantize, a directory (safetensors) or a GGUF "
+          "file");
 ABSL_FLAG(std::string, output, "", "directory to create");
 ABSL_FLAG(bool, overwrite, false,
           "replace --output where it exists, begin an interrupted job anew");

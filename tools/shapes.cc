@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "kernels/core/status_macros.h"
+
 namespace zqfp::tools {
 namespace {
 
@@ -23,11 +25,27 @@ constexpr Shape kShapes[] = {
     {"llama3-8b", 4096, 14336, 32, 32, 8, 128256, 500000},
 };
 
+// What sets other families apart, as their config.json says it.
+struct Published {
+  const char* name;
+  const char* config;
+};
+constexpr Published kPublished[] = {
+    {"opt-125m", R"({"architectures": ["OPTForCausalLM"], "hidden_size": 768,
+      "ffn_dim": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+      "vocab_size": 50272, "max_position_embeddings": 2048})"},
+    {"gemma-2-2b", R"({"architectures": ["Gemma2ForCausalLM"],
+      "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+      "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+      "vocab_size": 256000, "max_position_embeddings": 8192})"},
+};
+
 }  // namespace
 
 std::vector<std::string> ShapeNames() {
   std::vector<std::string> names;
   for (const Shape& shape : kShapes) names.push_back(shape.name);
+  for (const Published& shape : kPublished) names.push_back(shape.name);
   return names;
 }
 
@@ -46,6 +64,13 @@ absl::StatusOr<Config> ShapeConfig(const std::string& name,
     config.max_positions = 8192;
     config.norm_epsilon = 1e-5;
     config.rope.theta = shape.rope_theta;
+    config.quantization = quantization;
+    return config;
+  }
+  for (const Published& shape : kPublished) {
+    if (name != shape.name) continue;
+    ZQFP_ASSIGN_OR_RETURN(Config config, ParseConfig(shape.config, name));
+    config.eos_ids.clear();  // a benchmark does not end early
     config.quantization = quantization;
     return config;
   }

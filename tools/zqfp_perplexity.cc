@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// zqfp-perplexity: how well a model predicts a text, by a named protocol.
+// zqfp-perplexity: how well a model predicts a text, by a named protocol; how
+// far it is from its original; how many questions it answers.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 
 #include "absl/flags/flag.h"
-#include "engine/evaluation.h"
+#include "engine/comparison_plot.h"
+#include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
-#include "nlohmann/json.hpp"
 #include "tokenizer/tokenizer.h"
 #include "tools/command_line.h"
 #include "tools/kv_flag.h"
 #include "tools/model_flags.h"
+#include "tools/perplexity_report.h"
 #include "tools/progress_bar.h"
 
-ABSL_FLAG(std::string, text, "", "file to predict: text, or .jsonl documents");
-ABSL_FLAG(std::string, protocol, "gptq", "gptq, sliding, llama.cpp or lm-eval");
+ABSL_FLAG(std::string, text, "",
+          "file to predict: text, or .jsonl documents; the questions of a "
+          "--task");
+ABSL_FLAG(std::string, protocol, "",
+          "gptq, sliding, llama.cpp or lm-eval (gptq)");
 ABSL_FLAG(int64_t, window, 0,
           "tokens the model sees at once (2048, llama.cpp 512; at most the "
           "model's context)");
@@ -27,6 +35,16 @@ ABSL_FLAG(std::string, split, "",
 ABSL_FLAG(int64_t, max_tokens, 0, "stop after about so many tokens (all)");
 ABSL_FLAG(std::string, kv, "f32",
           "storage of keys and values: f32, bf16 or e4m3");
+ABSL_FLAG(std::string, against, "",
+          "directory of the original: compares every prediction with its");
+ABSL_FLAG(std::string, noise_floor, "",
+          "windows on which the original is compared with itself in bf16: "
+          "sampled (every 32nd), all or none (sampled)");
+ABSL_FLAG(std::string, plot, "",
+          "FILE.svg to write: divergence by position and by confidence");
+ABSL_FLAG(std::string, task, "",
+          "answer questions instead: lambada or multiple-choice");
+ABSL_FLAG(int64_t, max_examples, 0, "stop after so many questions (all)");
 ABSL_FLAG(bool, json, false, "print one JSON object");
 
 namespace zqfp::tools {
@@ -37,115 +55,273 @@ constexpr int64_t kStepTokens = 256;
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
       "zqfp-perplexity",
-      "How well a model predicts a text. A perplexity is a number and a "
-      "protocol: compare like with like.",
-      "zqfp-perplexity --text FILE [--model DIR] [--protocol NAME] [--json]",
+      "How well a model predicts a text, and how far it is from its original. "
+      "A perplexity is a number and a protocol: compare like with like.",
+      "zqfp-perplexity --text FILE [--model DIR] [--protocol NAME | --task "
+      "NAME] [--against DIR] [--json]",
       {{"what is measured",
         {"text", "split", "protocol", "window", "stride", "max_tokens", "kv"}},
+       {"comparison with an original", {"against", "noise_floor", "plot"}},
+       {"questions", {"task", "max_examples"}},
        ModelFlagGroup(),
        {"output", {"json"}}},
       "  zqfp-perplexity --model llama-2-7b --text wiki.test.raw\n"
       "  zqfp-perplexity --text stories.txt --split '<|endoftext|>' --window "
-      "256 --json\n"};
+      "256 --json\n"
+      "  zqfp-perplexity --model my-w4a8 --against llama-2-7b --text "
+      "wiki.test.raw --plot kld.svg\n"
+      "  zqfp-perplexity --task lambada --text lambada_test.jsonl\n"};
   return info;
 }
 
-std::string Describe(const EvaluationResult& result) {
-  std::string text = fmt::format(
-      "protocol {}, window {}{}, {} tokens scored in {} windows\n",
-      std::string(ToString(result.protocol)), result.window,
-      result.stride > 0 ? fmt::format(", stride {}", result.stride) : "",
-      result.num_tokens, result.num_windows);
-  if (result.num_documents > 1 || result.num_dropped_documents > 0) {
-    text += fmt::format("documents {} ({} too short, left out)\n",
-                        result.num_documents, result.num_dropped_documents);
-  }
-  text += fmt::format("loss {:.5f} +- {:.5f} nats per token\n", result.loss,
-                      result.standard_error);
-  text += fmt::format("perplexity {:.4f} +- {:.4f}\n", result.perplexity,
-                      result.perplexity_standard_error);
-  if (result.protocol == Protocol::kLmEval) {
-    text += fmt::format(
-        "word perplexity {:.4f}, byte perplexity {:.4f}, bits per byte {:.4f} "
-        "({} words, {} bytes)\n",
-        result.word_perplexity, result.byte_perplexity, result.bits_per_byte,
-        result.num_words, result.num_bytes);
-  }
-  return text + fmt::format("kv {}, tokenizer {}\n", ToString(result.kv_format),
-                            result.tokenizer_hash);
-}
-
-nlohmann::ordered_json ToJson(const EvaluationResult& result, double seconds) {
-  nlohmann::ordered_json json = {
-      {"protocol", std::string(ToString(result.protocol))},
-      {"window", result.window},
-      {"stride", result.stride},
-      {"num_tokens", result.num_tokens},
-      {"num_windows", result.num_windows},
-      {"num_documents", result.num_documents},
-      {"num_dropped_documents", result.num_dropped_documents},
-      {"loss", result.loss},
-      {"perplexity", result.perplexity},
-      {"standard_error", result.standard_error},
-      {"perplexity_standard_error", result.perplexity_standard_error},
-      {"kv", ToString(result.kv_format)},
-      {"tokenizer_hash", result.tokenizer_hash},
-      {"seconds", seconds}};
-  if (result.protocol == Protocol::kLmEval) {
-    json["num_words"] = result.num_words;
-    json["num_bytes"] = result.num_bytes;
-    json["word_perplexity"] = result.word_perplexity;
-    json["byte_perplexity"] = result.byte_perplexity;
-    json["bits_per_byte"] = result.bits_per_byte;
-  }
-  return json;
-}
-
-absl::Status Run() {
+// Flags that were given although they have no effect with what else was.
+absl::Status CheckFlags() {
+  const bool compares = !absl::GetFlag(FLAGS_against).empty();
+  const bool asks = !absl::GetFlag(FLAGS_task).empty();
   if (absl::GetFlag(FLAGS_text).empty()) {
     return UsageError("--text: want a file, found none");
   }
-  EvaluationOptions options;
-  const absl::StatusOr<Protocol> protocol =
-      ParseProtocol(absl::GetFlag(FLAGS_protocol));
-  if (!protocol.ok()) {
-    return UsageError("--protocol: " +
-                      std::string(protocol.status().message()));
+  const struct {
+    const char* name;
+    bool given;
+    bool sensible;
+    const char* wanted;
+  } rules[] = {
+      {"plot", !absl::GetFlag(FLAGS_plot).empty(), compares, "--against"},
+      {"noise_floor", !absl::GetFlag(FLAGS_noise_floor).empty(), compares,
+       "--against"},
+      {"max_examples", absl::GetFlag(FLAGS_max_examples) != 0, asks, "--task"},
+      {"against", compares, !asks, "no --task"},
+      {"protocol", !absl::GetFlag(FLAGS_protocol).empty(), !asks, "no --task"},
+      {"window", absl::GetFlag(FLAGS_window) != 0, !asks, "no --task"},
+      {"stride", absl::GetFlag(FLAGS_stride) != 0, !asks, "no --task"},
+      {"split", !absl::GetFlag(FLAGS_split).empty(), !asks, "no --task"},
+      {"max_tokens", absl::GetFlag(FLAGS_max_tokens) != 0, !asks, "no --task"}};
+  for (const auto& rule : rules) {
+    if (!rule.given || rule.sensible) continue;
+    return UsageError(fmt::format("--{}: want it with {}, found it {}",
+                                  rule.name, rule.wanted,
+                                  asks ? "with --task" : "without"));
   }
-  options.protocol = *protocol;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<EvaluationOptions> OptionsFromFlags() {
+  EvaluationOptions options;
+  const std::string name = absl::GetFlag(FLAGS_protocol);
+  if (!name.empty()) {
+    const absl::StatusOr<Protocol> protocol = ParseProtocol(name);
+    if (!protocol.ok()) {
+      return UsageError("--protocol: " +
+                        std::string(protocol.status().message()));
+    }
+    options.protocol = *protocol;
+  }
   options.window = absl::GetFlag(FLAGS_window);
   options.stride = absl::GetFlag(FLAGS_stride);
   options.max_tokens = absl::GetFlag(FLAGS_max_tokens);
   ZQFP_ASSIGN_OR_RETURN(options.kv_format,
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));
-  ZQFP_ASSIGN_OR_RETURN(
-      const Corpus corpus,
-      ReadCorpus(absl::GetFlag(FLAGS_text), absl::GetFlag(FLAGS_split)));
-  ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
-  ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                        LoadTokenizer(directory));
-  ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
-                        LoadModelFromFlags(kStepTokens));
+  return options;
+}
+
+// A model with its tokenizer.
+struct LoadedModel {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Model> model;
+
+  Subject subject() const { return {model.get(), tokenizer.get()}; }
+};
+
+// With two models at work, an error says whose it is.
+absl::Status Prefix(const std::string& prefix, const absl::Status& status) {
+  absl::Status prefixed(status.code(), prefix + std::string(status.message()));
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    prefixed.SetPayload(url, payload);
+  });
+  return prefixed;
+}
+
+absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
+                                     const ModelOptions& options) {
+  LoadedModel loaded;
+  ZQFP_ASSIGN_OR_RETURN(loaded.tokenizer, LoadModelTokenizer(directory));
+  ZQFP_ASSIGN_OR_RETURN(loaded.model, Model::Load(directory, options));
+  return loaded;
+}
+
+// Runs `work` with a progress bar that counts `unit`; prints its result.
+template <typename Options, typename Work>
+absl::Status RunAndPrint(Options options, const char* unit, const Work& work) {
   CatchInterrupt();
   const auto start = std::chrono::steady_clock::now();
-  absl::StatusOr<EvaluationResult> result;
-  {
+  auto result = [&] {
     ProgressBar bar;
-    options.progress = [&bar](int64_t done, int64_t total) {
-      bar.Update(done, total, "tokens scored");
+    options.progress = [&bar, unit](int64_t done, int64_t total) {
+      bar.Update(done, total, unit);
       return !Interrupted();
     };
-    result = Evaluate(*model, *tokenizer, corpus, options);
-  }
+    return work(options);
+  }();
   ZQFP_RETURN_IF_ERROR(result.status());
   const std::chrono::duration<double> time =
       std::chrono::steady_clock::now() - start;
   if (absl::GetFlag(FLAGS_json)) {
-    fmt::print("{}\n", ToJson(*result, time.count()).dump());
+    nlohmann::ordered_json json = ToJson(*result);
+    json["seconds"] = time.count();
+    fmt::print("{}\n", json.dump());
   } else {
     fmt::print("{}", Describe(*result));
   }
   return absl::OkStatus();
+}
+
+absl::Status RunQuestions() {
+  const absl::StatusOr<Task> task = ParseTask(absl::GetFlag(FLAGS_task));
+  if (!task.ok()) {
+    return UsageError("--task: " + std::string(task.status().message()));
+  }
+  const int64_t most = absl::GetFlag(FLAGS_max_examples);
+  if (most < 0) {
+    return UsageError(
+        fmt::format("--max_examples: want 0 (all) or more, found {}", most));
+  }
+  TaskOptions options = {.task = *task};
+  ZQFP_ASSIGN_OR_RETURN(options.kv_format,
+                        ParseKvFormat(absl::GetFlag(FLAGS_kv)));
+  ZQFP_ASSIGN_OR_RETURN(std::vector<Example> examples,
+                        ReadExamples(*task, absl::GetFlag(FLAGS_text)));
+  if (most > 0 && most < static_cast<int64_t>(examples.size())) {
+    examples.resize(static_cast<size_t>(most));
+  }
+  ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions model_options,
+                        ModelOptionsFromFlags(kStepTokens));
+  ZQFP_ASSIGN_OR_RETURN(const LoadedModel model,
+                        LoadFrom(directory, model_options));
+  return RunAndPrint(options, "questions", [&](const TaskOptions& o) {
+    return RunTask(*model.model, *model.tokenizer, examples, o);
+  });
+}
+
+// Windows from one measurement of the noise floor to the next; 0: none.
+absl::StatusOr<int64_t> NoiseFloorStride() {
+  const std::string name = absl::GetFlag(FLAGS_noise_floor);
+  if (name.empty() || name == "sampled") {
+    return ComparisonArgs().noise_floor_stride;
+  }
+  if (name == "all") return 1;
+  if (name == "none") return 0;
+  return UsageError(fmt::format(
+      "--noise_floor: want sampled, all or none, found '{}'", name));
+}
+
+// Before the hours of work, not after them.
+absl::Status CheckPlotPath(const std::string& path) {
+  if (path.empty()) return absl::OkStatus();
+  if (!path.ends_with(".svg")) {
+    return UsageError(
+        fmt::format("--plot: want a name that ends in .svg, found {}", path));
+  }
+  const std::string directory =
+      std::filesystem::path(path).parent_path().string();
+  if (access(directory.empty() ? "." : directory.c_str(), W_OK) != 0) {
+    return absl::NotFoundError(fmt::format(
+        "--plot: want a directory to write to, found {}", directory));
+  }
+  return absl::OkStatus();
+}
+
+std::string BaseName(const std::string& directory) {
+  std::error_code error;
+  return std::filesystem::weakly_canonical(directory, error)
+      .filename()
+      .string();
+}
+
+absl::Status WritePlot(const ComparisonResult& result,
+                       const std::string& original, const std::string& model) {
+  const std::string path = absl::GetFlag(FLAGS_plot);
+  if (path.empty()) return absl::OkStatus();
+  std::ofstream file(path, std::ios::binary);
+  file << PlotComparison(result, BaseName(original), BaseName(model));
+  file.close();
+  if (file.fail()) {
+    return absl::DataLossError(fmt::format("{}: cannot write", path));
+  }
+  return absl::OkStatus();
+}
+
+// The original once more, with the inputs of its linears in bf16. Null, and
+// said so, where they are in a narrower format already.
+absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const Model& original,
+                                                   const std::string& directory,
+                                                   ModelOptions options) {
+  const auto& quantization = original.config().quantization;
+  if (quantization.has_value() &&
+      quantization->activations != ActivationFormat::kNone) {
+    if (!absl::GetFlag(FLAGS_noise_floor).empty()) {
+      return absl::InvalidArgumentError(
+          "--noise_floor: want an original whose activations are not "
+          "quantized, found e4m3 per token; use --noise_floor none");
+    }
+    fmt::print(stderr,
+               "zqfp-perplexity: no noise floor: the original's activations "
+               "are e4m3, not f32\n");
+    return nullptr;
+  }
+  options.simulated_activations = ActivationFormat::kBf16;
+  return Model::Load(directory, options);
+}
+
+absl::Status RunComparison(const EvaluationOptions& options,
+                           const Corpus& corpus, const std::string& directory,
+                           const ModelOptions& model_options) {
+  ZQFP_ASSIGN_OR_RETURN(const int64_t stride, NoiseFloorStride());
+  ZQFP_RETURN_IF_ERROR(CheckPlotPath(absl::GetFlag(FLAGS_plot)));
+  const std::string against = absl::GetFlag(FLAGS_against);
+  const auto original = LoadFrom(against, model_options);
+  if (!original.ok()) return Prefix("--against: ", original.status());
+  const auto model = LoadFrom(directory, model_options);
+  if (!model.ok()) return Prefix("--model: ", model.status());
+  std::unique_ptr<Model> rounded;
+  if (stride > 0) {
+    ZQFP_ASSIGN_OR_RETURN(
+        rounded, LoadRounded(*original->model, against, model_options));
+  }
+  const ComparisonArgs args = {
+      .original = original->subject(),
+      .model = model->subject(),
+      .rounded_original = rounded.get(),
+      .noise_floor_stride = std::max<int64_t>(1, stride)};
+  return RunAndPrint(
+      options, "tokens compared",
+      [&](const EvaluationOptions& o) -> absl::StatusOr<ComparisonResult> {
+        ZQFP_ASSIGN_OR_RETURN(ComparisonResult result,
+                              Compare(args, corpus, o));
+        ZQFP_RETURN_IF_ERROR(WritePlot(result, against, directory));
+        return result;
+      });
+}
+
+absl::Status Run() {
+  ZQFP_RETURN_IF_ERROR(CheckFlags());
+  if (!absl::GetFlag(FLAGS_task).empty()) return RunQuestions();
+  ZQFP_ASSIGN_OR_RETURN(const EvaluationOptions options, OptionsFromFlags());
+  ZQFP_ASSIGN_OR_RETURN(
+      const Corpus corpus,
+      ReadCorpus(absl::GetFlag(FLAGS_text), absl::GetFlag(FLAGS_split)));
+  ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions model_options,
+                        ModelOptionsFromFlags(kStepTokens));
+  if (!absl::GetFlag(FLAGS_against).empty()) {
+    return RunComparison(options, corpus, directory, model_options);
+  }
+  ZQFP_ASSIGN_OR_RETURN(const LoadedModel model,
+                        LoadFrom(directory, model_options));
+  return RunAndPrint(options, "tokens scored", [&](const EvaluationOptions& o) {
+    return Evaluate(*model.model, *model.tokenizer, corpus, o);
+  });
 }
 
 }  // namespace

@@ -144,6 +144,7 @@ absl::StatusOr<LanguageModel> LoadFromFlags(const std::string& directory) {
   load.num_threads = options.num_threads;
   load.backend = options.backend;
   load.strict = options.strict;
+  load.weight_only = options.weight_only;
   Result<LanguageModel> model = LanguageModel::Load(load);
   if (!model.ok()) return absl::UnknownError(model.error().message);
   return std::move(*model);

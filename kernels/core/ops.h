@@ -48,27 +48,45 @@ struct WorkspaceQuery {
   int num_threads = 1;
 };
 
-// Embed: y[t] = table[id[t]]
+// Embed: y[t] = scale * table[id[t]]
 //   shapes   id [num_tokens]; table [vocab_size, model_dim]; y [num_tokens,
 //            model_dim]
 //   dtypes   table f32|bf16|f16; y f32
-//   numerics exact
+//   numerics one f32 product: the same bits on every backend
 //   checks   ValidateEmbed: 0 <= id < vocab_size
 struct EmbedArgs {
   int64_t num_tokens = 0;
   int64_t vocab_size = 0;
   int64_t model_dim = 0;
+  float scale = 1;
   const int32_t* id = nullptr;
   ValueFormat table_format = ValueFormat::kF32;
   const void* table = nullptr;
   float* y = nullptr;
 };
 
-// RmsNorm: y = x / sqrt(mean(x^2) + epsilon) * weight        [arXiv:1910.07467]
-//   shapes   x, y [num_rows, dim]; weight [dim]
+// AddPositions: x[t] += table[position[t]], learned position embeddings
+//   shapes   position [num_tokens]; table [num_positions, model_dim];
+//            x [num_tokens, model_dim]
+//   dtypes   table f32|bf16|f16; x f32
+//   numerics one f32 sum: the same bits on every backend
+//   checks   ValidateAddPositions: 0 <= position < num_positions
+struct AddPositionsArgs {
+  int64_t num_tokens = 0;
+  int64_t num_positions = 0;
+  int64_t model_dim = 0;
+  const int32_t* position = nullptr;
+  ValueFormat table_format = ValueFormat::kF32;
+  const void* table = nullptr;
+  float* x = nullptr;
+};
+
+// RmsNorm: y = x / sqrt(mean(x^2) + epsilon) * weight + residual
+//                                                            [arXiv:1910.07467]
+//   shapes   x, residual, y [num_rows, dim]; weight [dim]
 //   dtypes   f32
 //   numerics sum in f32 or wider
-//   memory   y may be x
+//   memory   y may be x or residual; residual may be null
 //   note     num_rows = num_tokens * num_heads for Qwen3's q/k norm
 struct RmsNormArgs {
   int64_t num_rows = 0;
@@ -76,6 +94,24 @@ struct RmsNormArgs {
   float epsilon = 0;
   const float* x = nullptr;
   const float* weight = nullptr;
+  const float* residual = nullptr;
+  float* y = nullptr;
+};
+
+// LayerNorm: y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias
+//                                                            [arXiv:1607.06450]
+//   shapes   x, y [num_rows, dim]; weight, bias [dim]
+//   dtypes   f32
+//   numerics variance = mean((x - mean(x))^2), in a second pass; sums in f32 or
+//            wider
+//   memory   y may be x
+struct LayerNormArgs {
+  int64_t num_rows = 0;
+  int64_t dim = 0;
+  float epsilon = 0;
+  const float* x = nullptr;
+  const float* weight = nullptr;
+  const float* bias = nullptr;
   float* y = nullptr;
 };
 
@@ -96,7 +132,7 @@ struct QuantizeTokensArgs {
 // Matmul: y = x W^T + (x V^T) U^T + bias + residual, weights of any format
 //   shapes   x [m, k]; W [n, k]; bias [n] or null; residual, y [m, n]; U, V of
 //            LorcView, where W has them
-//   dtypes   x, bias, residual, y f32; W f32|bf16|f16|e4m3|e2m1 (free or shift)
+//   dtypes   x, bias, residual, y f32; W of any WeightFormat
 //   numerics products and sums in f32 or wider, any order
 //   memory   y may be residual; residual may be null
 struct MatmulArgs {
@@ -112,8 +148,8 @@ struct MatmulArgs {
 //   y[t,n] = s_x[t] * S_row[n] * sum_g 2^-shift[n,g] sum_{k in g} q[t,k] c[n,k]
 //            + low-rank branch + bias + residual       [arXiv:2307.09782, 3.3]
 //   shapes   as Matmul
-//   dtypes   x e4m3 with one scale per token; W e2m1 (free or shift) | e4m3;
-//            bias, residual, y f32
+//   dtypes   x e4m3 with one scale per token; W e2m1 | e4m3, with the scales of
+//            any WeightFormat; bias, residual, y f32
 //   numerics every product is exact; sums in f32 or wider, any order; a
 //            residual or bias is added after the scales
 //   memory   y may be residual
@@ -155,46 +191,71 @@ struct StoreKvArgs {
   KvPagesView pages;
 };
 
-// Attention: y = softmax(scale * q K^T, causal, window) V    [arXiv:2309.06180]
+// Attention: y = softmax(cap(scale * q K^T), causal, window) V
+//                                                            [arXiv:2309.06180]
 //   shapes   q, y [num_tokens, num_heads, head_dim]; query head h reads KV head
 //            h / (num_heads / num_kv_heads)
 //   dtypes   q, y f32; pages f32|bf16|e4m3
 //   numerics scores, maximum and sums in f32 or wider
 //   window   0: all earlier tokens; w: the last w tokens, the own one included
+//   cap      cap(s) = softcap * tanh(s / softcap), as Softcap; softcap 0: s
 struct AttentionArgs {
   RaggedBatchView batch;
   int64_t num_heads = 0;
   float scale = 0;
+  float softcap = 0;
   int64_t window = 0;
   const float* q = nullptr;
   KvPagesView pages;
   float* y = nullptr;
 };
 
-// SwiGlu: y = gate * sigmoid(gate) * up                      [arXiv:2002.05202]
-//   shapes   gate, up, y [num_tokens, dim];  dtypes f32
-//   numerics exp to 2 ulp
-//   memory   y may be gate
-struct SwiGluArgs {
+// What Activate applies.
+enum class Activation : uint8_t {
+  kSilu,      // x sigmoid(x)                                 [arXiv:1702.03118]
+  kRelu,      // max(x, 0)
+  kGeluTanh,  // x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2
+              //                                              [arXiv:1606.08415]
+};
+
+// Activate: y = f(x) * up; without up, y = f(x)              [arXiv:2002.05202]
+//   shapes   x, up, y [num_tokens, dim];  dtypes f32
+//   numerics exp to 2 ulp; (1 + tanh(u)) / 2 is sigmoid(2 u). A NaN stays one.
+//   memory   y may be x; up may be null
+struct ActivateArgs {
   int64_t num_tokens = 0;
   int64_t dim = 0;
-  const float* gate = nullptr;
+  Activation activation = Activation::kSilu;
+  const float* x = nullptr;
   const float* up = nullptr;
   float* y = nullptr;
+};
+
+// Softcap: x = cap * tanh(x / cap), in place                 [arXiv:2408.00118]
+//   shapes   x [num_rows, dim];  dtypes f32
+//   numerics off by at most 9 * 2^-24 * cap. A NaN stays one.
+struct SoftcapArgs {
+  int64_t num_rows = 0;
+  int64_t dim = 0;
+  float cap = 0;
+  float* x = nullptr;
 };
 
 // One backend: a null slot falls to the next table down (backend.h).
 struct OpTable {
   const char* name;  // "reference", "avx2", ...
   void (*embed)(const EmbedArgs&, const Exec&) noexcept;
+  void (*add_positions)(const AddPositionsArgs&, const Exec&) noexcept;
   void (*rms_norm)(const RmsNormArgs&, const Exec&) noexcept;
+  void (*layer_norm)(const LayerNormArgs&, const Exec&) noexcept;
   void (*quantize_tokens)(const QuantizeTokensArgs&, const Exec&) noexcept;
   void (*matmul)(const MatmulArgs&, const Exec&) noexcept;
   void (*matmul_a8)(const MatmulA8Args&, const Exec&) noexcept;
   void (*rope)(const RopeArgs&, const Exec&) noexcept;
   void (*store_kv)(const StoreKvArgs&, const Exec&) noexcept;
   void (*attention)(const AttentionArgs&, const Exec&) noexcept;
-  void (*swiglu)(const SwiGluArgs&, const Exec&) noexcept;
+  void (*activate)(const ActivateArgs&, const Exec&) noexcept;
+  void (*softcap)(const SoftcapArgs&, const Exec&) noexcept;
   // Bytes of Exec::workspace that any op of this table needs for a plan within
   // these limits. Null: none.
   int64_t (*workspace_bytes)(const WorkspaceQuery&) noexcept;

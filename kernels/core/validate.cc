@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "kernels/core/status_macros.h"
 
 namespace zqfp::kernels {
@@ -34,10 +36,27 @@ absl::Status CheckPointer(const char* subject, const void* pointer,
       fmt::format("{}: want a pointer, found null", subject));
 }
 
-absl::Status CheckE2m1(const WeightView& weight) {
+absl::Status CheckEpsilon(const char* subject, float epsilon) {
+  if (epsilon >= 0 && epsilon < 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: want 0 <= epsilon < 1, found {}", subject, epsilon));
+}
+
+absl::Status CheckGroups(const WeightView& weight) {
   const int64_t g = weight.group_size;
-  if (g != 32 && g != 64 && g != 128 && g != 256) {
-    return Bad("weight.group_size", "32, 64, 128 or 256", g);
+  const bool is_e4m3_scaled = weight.format == WeightFormat::kE2m1E4m3;
+  if (g != 32 && g != 64 && g != 128 && g != 256 &&
+      !(is_e4m3_scaled && g == 16)) {
+    return Bad("weight.group_size",
+               is_e4m3_scaled ? "16, 32, 64, 128 or 256" : "32, 64, 128 or 256",
+               g);
+  }
+  if (is_e4m3_scaled) {
+    return CheckPointer("weight.scale_code", weight.scale_code);
+  }
+  if (weight.format == WeightFormat::kE4m3Groups) {
+    ZQFP_RETURN_IF_ERROR(CheckDim("weight.scale_rows", weight.scale_rows));
+    return CheckPointer("weight.group_scale", weight.group_scale);
   }
   if (weight.format == WeightFormat::kE2m1Free) {
     return CheckPointer("weight.group_scale", weight.group_scale);
@@ -83,9 +102,11 @@ absl::Status Validate(const WeightView& weight) {
   ZQFP_RETURN_IF_ERROR(CheckPointer("weight.data", weight.data));
   ZQFP_RETURN_IF_ERROR(CheckLorc(weight));
   switch (weight.format) {
+    case WeightFormat::kE4m3Groups:
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
-      return CheckE2m1(weight);
+    case WeightFormat::kE2m1E4m3:
+      return CheckGroups(weight);
     case WeightFormat::kE4m3:
       return CheckPointer("weight.row_scale", weight.row_scale);
     default:
@@ -150,6 +171,10 @@ absl::Status Validate(const EmbedArgs& args) {
   ZQFP_RETURN_IF_ERROR(CheckRows("embed.num_tokens", args.num_tokens));
   ZQFP_RETURN_IF_ERROR(CheckDim("embed.vocab_size", args.vocab_size));
   ZQFP_RETURN_IF_ERROR(CheckDim("embed.model_dim", args.model_dim));
+  if (!std::isfinite(args.scale)) {
+    return absl::InvalidArgumentError(
+        fmt::format("embed.scale: want a number, found {}", args.scale));
+  }
   ZQFP_RETURN_IF_ERROR(CheckPointer("embed.table", args.table));
   ZQFP_RETURN_IF_ERROR(CheckPointer("embed.id", args.id, args.num_tokens));
   ZQFP_RETURN_IF_ERROR(CheckPointer("embed.y", args.y, args.num_tokens));
@@ -161,17 +186,42 @@ absl::Status Validate(const EmbedArgs& args) {
   return absl::OkStatus();
 }
 
+absl::Status Validate(const AddPositionsArgs& args) {
+  const int64_t rows = args.num_tokens;
+  ZQFP_RETURN_IF_ERROR(CheckRows("add_positions.num_tokens", rows));
+  ZQFP_RETURN_IF_ERROR(
+      CheckDim("add_positions.num_positions", args.num_positions));
+  ZQFP_RETURN_IF_ERROR(CheckDim("add_positions.model_dim", args.model_dim));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("add_positions.table", args.table));
+  ZQFP_RETURN_IF_ERROR(
+      CheckPointer("add_positions.position", args.position, rows));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("add_positions.x", args.x, rows));
+  for (int64_t t = 0; t < rows; ++t) {
+    if (args.position[t] < 0 || args.position[t] >= args.num_positions) {
+      return Bad("add_positions.position", "a position below num_positions",
+                 args.position[t]);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Validate(const RmsNormArgs& args) {
   ZQFP_RETURN_IF_ERROR(CheckRows("rms_norm.num_rows", args.num_rows));
   ZQFP_RETURN_IF_ERROR(CheckDim("rms_norm.dim", args.dim));
   ZQFP_RETURN_IF_ERROR(CheckPointer("rms_norm.x", args.x, args.num_rows));
   ZQFP_RETURN_IF_ERROR(CheckPointer("rms_norm.weight", args.weight));
   ZQFP_RETURN_IF_ERROR(CheckPointer("rms_norm.y", args.y, args.num_rows));
-  if (!(args.epsilon >= 0 && args.epsilon < 1)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "rms_norm.epsilon: want 0 <= epsilon < 1, found {}", args.epsilon));
-  }
-  return absl::OkStatus();
+  return CheckEpsilon("rms_norm.epsilon", args.epsilon);
+}
+
+absl::Status Validate(const LayerNormArgs& args) {
+  ZQFP_RETURN_IF_ERROR(CheckRows("layer_norm.num_rows", args.num_rows));
+  ZQFP_RETURN_IF_ERROR(CheckDim("layer_norm.dim", args.dim));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("layer_norm.x", args.x, args.num_rows));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("layer_norm.weight", args.weight));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("layer_norm.bias", args.bias));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("layer_norm.y", args.y, args.num_rows));
+  return CheckEpsilon("layer_norm.epsilon", args.epsilon);
 }
 
 absl::Status Validate(const QuantizeTokensArgs& args) {
@@ -232,17 +282,30 @@ absl::Status Validate(const AttentionArgs& args) {
     return absl::InvalidArgumentError(
         fmt::format("attention.scale: want > 0, found {}", args.scale));
   }
+  if (!(args.softcap >= 0 && std::isfinite(args.softcap))) {
+    return absl::InvalidArgumentError(fmt::format(
+        "attention.softcap: want 0 or more, found {}", args.softcap));
+  }
   ZQFP_RETURN_IF_ERROR(
       CheckPointer("attention.q", args.q, args.batch.num_sequences));
   return CheckPointer("attention.y", args.y, args.batch.num_sequences);
 }
 
-absl::Status Validate(const SwiGluArgs& args) {
-  ZQFP_RETURN_IF_ERROR(CheckRows("swiglu.num_tokens", args.num_tokens));
-  ZQFP_RETURN_IF_ERROR(CheckDim("swiglu.dim", args.dim));
-  ZQFP_RETURN_IF_ERROR(CheckPointer("swiglu.gate", args.gate, args.num_tokens));
-  ZQFP_RETURN_IF_ERROR(CheckPointer("swiglu.up", args.up, args.num_tokens));
-  return CheckPointer("swiglu.y", args.y, args.num_tokens);
+absl::Status Validate(const ActivateArgs& args) {
+  ZQFP_RETURN_IF_ERROR(CheckRows("activate.num_tokens", args.num_tokens));
+  ZQFP_RETURN_IF_ERROR(CheckDim("activate.dim", args.dim));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("activate.x", args.x, args.num_tokens));
+  return CheckPointer("activate.y", args.y, args.num_tokens);
+}
+
+absl::Status Validate(const SoftcapArgs& args) {
+  ZQFP_RETURN_IF_ERROR(CheckRows("softcap.num_rows", args.num_rows));
+  ZQFP_RETURN_IF_ERROR(CheckDim("softcap.dim", args.dim));
+  if (!(args.cap > 0 && std::isfinite(args.cap))) {
+    return absl::InvalidArgumentError(
+        fmt::format("softcap.cap: want > 0, found {}", args.cap));
+  }
+  return CheckPointer("softcap.x", args.x, args.num_rows);
 }
 
 }  // namespace zqfp::kernels

@@ -16,14 +16,17 @@ absl::Status Validate(const KvPagesView& pages);
 absl::Status Validate(const RaggedBatchView& batch, const KvPagesView& pages);
 
 absl::Status Validate(const EmbedArgs& args);
+absl::Status Validate(const AddPositionsArgs& args);
 absl::Status Validate(const RmsNormArgs& args);
+absl::Status Validate(const LayerNormArgs& args);
 absl::Status Validate(const QuantizeTokensArgs& args);
 absl::Status Validate(const MatmulArgs& args);
 absl::Status Validate(const MatmulA8Args& args);
 absl::Status Validate(const RopeArgs& args);
 absl::Status Validate(const StoreKvArgs& args);
 absl::Status Validate(const AttentionArgs& args);
-absl::Status Validate(const SwiGluArgs& args);
+absl::Status Validate(const ActivateArgs& args);
+absl::Status Validate(const SoftcapArgs& args);
 
 }  // namespace zqfp::kernels
 

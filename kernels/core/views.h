@@ -19,9 +19,12 @@ enum class WeightFormat : uint8_t {
   kF32,
   kBf16,
   kF16,
-  kE4m3,       // w = row_scale[n] * e4m3
-  kE2m1Free,   // w = group_scale[n, g] * e2m1
-  kE2m1Shift,  // w = row_scale[n] * 2^-shift[n, g] * e2m1   (M1, M2)
+  kE4m3,        // w = row_scale[n] * e4m3
+  kE4m3Groups,  // w = group_scale[n / scale_rows, g] * e4m3
+  kE2m1Free,    // w = group_scale[n, g] * e2m1
+  kE2m1Shift,   // w = row_scale[n] * 2^-shift[n, g] * e2m1   (M1, M2, MXFP4)
+  kE2m1E4m3,    // w = global_scale / global_divisor * e4m3(scale_code[n, g]) *
+                //     e2m1                                   (NVFP4)
 };
 
 // Low-rank compensation of one weight: x W^T + (x V^T) U^T, which stands for
@@ -47,15 +50,30 @@ struct WeightView {
   WeightFormat format = WeightFormat::kF32;
   int64_t n = 0;
   int64_t k = 0;
-  int64_t group_size = 0;              // e2m1: 32, 64, 128 or 256
-  const void* data = nullptr;          // [n, row bytes], no padding between
-  const float* row_scale = nullptr;    // [n]              kE4m3, kE2m1Shift
-  const float* group_scale = nullptr;  // [n, num_groups]  kE2m1Free
-  const uint8_t* shift = nullptr;      // [n, num_groups]  kE2m1Shift, 0..14
-  LorcView lorc;                       // with e4m3 and e2m1 only
+  // 32, 64, 128 or 256 where there are groups; kE2m1E4m3 also 16.
+  int64_t group_size = 0;
+  const void* data = nullptr;           // [n, row bytes], no padding between
+  const float* row_scale = nullptr;     // [n]              kE4m3, kE2m1Shift
+  const float* group_scale = nullptr;   // [n, num_groups]  kE2m1Free
+                                        // [ceil(n / scale_rows), num_groups]
+                                        //                  kE4m3Groups
+  int64_t scale_rows = 1;               // rows that share scales, kE4m3Groups
+  const uint8_t* shift = nullptr;       // [n, num_groups]  kE2m1Shift, 0..14
+  const uint8_t* scale_code = nullptr;  // [n, num_groups]  kE2m1E4m3, no NaN
+  float global_scale = 1;               // kE2m1E4m3: of the whole tensor. Some
+  float global_divisor = 1;             // files multiply by it, some divide.
+  LorcView lorc;                        // with e4m3 and e2m1 only
 };
 
-// ceil(k / group_size), the scales of one row of an e2m1 weight.
+// Whether `format` has a scale per group of columns.
+constexpr bool HasGroups(WeightFormat format) {
+  return format == WeightFormat::kE4m3Groups ||
+         format == WeightFormat::kE2m1Free ||
+         format == WeightFormat::kE2m1Shift ||
+         format == WeightFormat::kE2m1E4m3;
+}
+
+// ceil(k / group_size), the scales of one row of a weight with groups.
 constexpr int64_t NumGroups(int64_t k, int64_t group_size) {
   return (k + group_size - 1) / group_size;
 }

@@ -83,12 +83,20 @@ struct QuantizedMatmulF32 {
     }
   }
 
-  // The group scales of a block, one for each lane. 2^-shift for kE2m1Shift,
-  // whose row scale comes at the end.
+  // The group scales of a block, one for each lane. 2^-shift for kE2m1Shift and
+  // e4m3 for kE2m1E4m3, whose other factors come at the end.
   static V Scales(const WeightView& w, int64_t n, int64_t block,
                   int64_t num_groups) {
-    alignas(16) float scale[4] = {};
     const int64_t first = block * kBlock / w.group_size;
+    if (w.format == WeightFormat::kE2m1E4m3) {
+      // Lanes of groups beyond the block are read, where the tensor has them,
+      // and not used.
+      const int64_t at = n * num_groups + first;
+      return Lanes::Spread(
+          Lanes::LoadE4m3(w.scale_code + at, w.n * num_groups - at),
+          w.group_size);
+    }
+    alignas(16) float scale[4] = {};
     const int64_t count = kBlock > w.group_size ? kBlock / w.group_size : 1;
     for (int64_t g = 0; g < 4 && g < count && first + g < num_groups; ++g) {
       const int64_t at = n * num_groups + first + g;
@@ -100,7 +108,7 @@ struct QuantizedMatmulF32 {
       }
     }
     return count == 1 ? Lanes::Set(scale[0])
-                      : Lanes::Spread(scale, w.group_size);
+                      : Lanes::Spread(Lanes::LoadF32(scale, 4), w.group_size);
   }
 
   // sum[t] += lanes of (row n) . (token t).
@@ -134,17 +142,52 @@ struct QuantizedMatmulF32 {
     }
   }
 
+  // The columns [begin, end).
   template <int kTokens>
   static void DotE4m3(const WeightView& w, int64_t n, const float* x,
-                      int64_t stride, V (&sum)[kTokens]) {
+                      int64_t stride, int64_t begin, int64_t end,
+                      V (&sum)[kTokens]) {
     const uint8_t* row = static_cast<const uint8_t*>(w.data) + n * w.k;
-    for (int64_t k = 0; k < w.k; k += kLanes) {
+    for (int64_t k = begin; k < end; k += kLanes) {
       const V weights = Lanes::LoadE4m3(row + k, w.k - k);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
         sum[t] =
             Lanes::MulAdd(weights, Lanes::Load(x + t * stride + k), sum[t]);
       }
+    }
+  }
+
+  // kE4m3Groups: a sum per group, scaled as it joins the total.
+  template <int kTokens>
+  static void DotE4m3Groups(const WeightView& w, int64_t n, const float* x,
+                            int64_t stride, V (&sum)[kTokens]) {
+    const int64_t num_groups = NumGroups(w.k, w.group_size);
+    const float* scales = w.group_scale + n / w.scale_rows * num_groups;
+    for (int64_t g = 0; g < num_groups; ++g) {
+      const int64_t begin = g * w.group_size;
+      const int64_t end =
+          begin + w.group_size < w.k ? begin + w.group_size : w.k;
+      V dot[kTokens];
+      for (int t = 0; t < kTokens; ++t) dot[t] = Lanes::Set(0);
+      DotE4m3(w, n, x, stride, begin, end, dot);
+      const V scale = Lanes::Set(scales[g]);
+      for (int t = 0; t < kTokens; ++t) {
+        sum[t] = Lanes::MulAdd(dot[t], scale, sum[t]);
+      }
+    }
+  }
+
+  // What row n's sums are still to be multiplied by.
+  static float RowScale(const WeightView& w, int64_t n) {
+    switch (w.format) {
+      case WeightFormat::kE4m3:
+      case WeightFormat::kE2m1Shift:
+        return w.row_scale[n];
+      case WeightFormat::kE2m1E4m3:
+        return w.global_scale;
+      default:
+        return 1;
     }
   }
 
@@ -156,15 +199,18 @@ struct QuantizedMatmulF32 {
     V sum[kTokens];
     for (int t = 0; t < kTokens; ++t) sum[t] = Lanes::Set(0);
     if (w.format == WeightFormat::kE4m3) {
-      DotE4m3(w, n, x, stride, sum);
+      DotE4m3(w, n, x, stride, 0, w.k, sum);
+    } else if (w.format == WeightFormat::kE4m3Groups) {
+      DotE4m3Groups(w, n, x, stride, sum);
     } else {
       DotE2m1(w, n, x, stride, sum);
     }
-    const float row_scale =
-        w.format == WeightFormat::kE2m1Free ? 1.0f : w.row_scale[n];
+    const float row_scale = RowScale(w, n);
+    const bool divides = w.format == WeightFormat::kE2m1E4m3;
     for (int t = 0; t < kTokens; ++t) {
       const int64_t at = (first + t) * w.n + n;
       float y = Lanes::Sum(sum[t]) * row_scale;
+      if (divides) y /= w.global_divisor;
       if (args.rows.scale != nullptr) y *= args.rows.scale[first + t];
       if (args.bias != nullptr) y += args.bias[n];
       if (args.residual != nullptr) y += args.residual[at];
@@ -190,7 +236,8 @@ struct QuantizedMatmulF32 {
   static void Run(QuantizedMatmulArgs args, const Exec& exec) {
     const int64_t k = args.weight.k;
     const int64_t stride = TokenStride(k);
-    const bool in_order = args.weight.format == WeightFormat::kE4m3;
+    const bool in_order = args.weight.format == WeightFormat::kE4m3 ||
+                          args.weight.format == WeightFormat::kE4m3Groups;
     char* workspace = static_cast<char*>(exec.workspace);
     if (args.weight.lorc.rank > 0) {
       LowRank<Lanes>::Run(

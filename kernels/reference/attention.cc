@@ -40,18 +40,23 @@ double Score(const HeadReader& head, const float* q, int64_t row) {
   return sum;
 }
 
-// y = softmax(scale * q K^T) V over positions [first, last], as the running
-// (online) softmax: when a larger score turns up, what was summed so far
-// shrinks by exp(old maximum - new maximum). head_dim <= kMaxHeadDim.
-void AttendOne(const HeadReader& head, const float* q, double scale,
-               int64_t first, int64_t last, float* y) {
+// cap(score): see AttentionArgs.
+double Cap(double score, double softcap) {
+  return softcap > 0 ? softcap * std::tanh(score / softcap) : score;
+}
+
+// y = softmax(cap(scale * q K^T)) V over positions [first, last], as the
+// running (online) softmax: when a larger score turns up, what was summed so
+// far shrinks by exp(old maximum - new maximum). head_dim <= kMaxHeadDim.
+void AttendOne(const HeadReader& head, const AttentionArgs& args,
+               const float* q, int64_t first, int64_t last, float* y) {
   double sum[kMaxHeadDim] = {};
   double total = 0;
   double maximum = -std::numeric_limits<double>::infinity();
   const int64_t dim = head.pages.head_dim;
   for (int64_t p = first; p <= last; ++p) {
     const int64_t row = head.Row(p);
-    const double score = scale * Score(head, q, row);
+    const double score = Cap(args.scale * Score(head, q, row), args.softcap);
     const double larger = score > maximum ? score : maximum;
     const double shrink = std::exp(maximum - larger);
     const double weight = std::exp(score - larger);  // NaN stays NaN
@@ -88,8 +93,8 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
                             : 0;
                     const int64_t at =
                         ((begin + row) * args.num_heads + h) * pages.head_dim;
-                    AttendOne({pages, page_table, h / group}, args.q + at,
-                              args.scale, first, position, args.y + at);
+                    AttendOne({pages, page_table, h / group}, args, args.q + at,
+                              first, position, args.y + at);
                   }
                 });
   }

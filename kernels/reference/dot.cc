@@ -9,21 +9,24 @@ namespace {
 
 // The columns that share a factor: all, where there are no groups.
 int64_t GroupLength(const WeightView& w) {
-  const bool grouped = w.format == WeightFormat::kE2m1Free ||
-                       w.format == WeightFormat::kE2m1Shift;
-  return grouped ? w.group_size : w.k;
+  return HasGroups(w.format) ? w.group_size : w.k;
 }
 
 // The factor of weight row n that the group of column k shares.
 double GroupScale(const WeightView& w, int64_t n, int64_t k) {
   if (w.format == WeightFormat::kE4m3) return w.row_scale[n];
-  if (w.format != WeightFormat::kE2m1Free &&
-      w.format != WeightFormat::kE2m1Shift) {
-    return 1;
+  if (!HasGroups(w.format)) return 1;
+  const int64_t row = n / w.scale_rows;
+  const int64_t group = row * NumGroups(w.k, w.group_size) + k / w.group_size;
+  switch (w.format) {
+    case WeightFormat::kE2m1Shift:
+      return double{w.row_scale[n]} * PowerOfTwo(-int{w.shift[group]});
+    case WeightFormat::kE2m1E4m3:
+      return double{w.global_scale} / w.global_divisor *
+             E4m3ToFloat(w.scale_code[group]);
+    default:
+      return w.group_scale[group];
   }
-  const int64_t group = n * NumGroups(w.k, w.group_size) + k / w.group_size;
-  if (w.format == WeightFormat::kE2m1Free) return w.group_scale[group];
-  return double{w.row_scale[n]} * PowerOfTwo(-int{w.shift[group]});
 }
 
 // W[n, k] without its factor.
@@ -37,9 +40,11 @@ float Code(const WeightView& w, int64_t n, int64_t k) {
     case WeightFormat::kF16:
       return ReadValue(ValueFormat::kF16, w.data, n * w.k + k);
     case WeightFormat::kE4m3:
+    case WeightFormat::kE4m3Groups:
       return ReadValue(ValueFormat::kE4m3, w.data, n * w.k + k);
     case WeightFormat::kE2m1Free:
     case WeightFormat::kE2m1Shift:
+    case WeightFormat::kE2m1E4m3:
       return E2m1ToFloat(UnpackE2m1(bytes + n * ((w.k + 1) / 2), k));
   }
   return 0;

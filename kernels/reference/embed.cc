@@ -8,7 +8,7 @@ void Embed(const EmbedArgs& args, const Exec&) noexcept {
     const int64_t row = args.id[t] * args.model_dim;
     for (int64_t i = 0; i < args.model_dim; ++i) {
       args.y[t * args.model_dim + i] =
-          ReadValue(args.table_format, args.table, row + i);
+          args.scale * ReadValue(args.table_format, args.table, row + i);
     }
   }
 }

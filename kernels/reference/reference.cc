@@ -8,14 +8,17 @@ namespace zqfp::kernels {
 constinit const OpTable kReferenceTable = {
     .name = "reference",
     .embed = reference::Embed,
+    .add_positions = reference::AddPositions,
     .rms_norm = reference::RmsNorm,
+    .layer_norm = reference::LayerNorm,
     .quantize_tokens = reference::QuantizeTokens,
     .matmul = reference::Matmul,
     .matmul_a8 = reference::MatmulA8,
     .rope = reference::Rope,
     .store_kv = reference::StoreKv,
     .attention = reference::Attention,
-    .swiglu = reference::SwiGlu,
+    .activate = reference::Activate,
+    .softcap = reference::Softcap,
     .workspace_bytes = nullptr,
 };
 

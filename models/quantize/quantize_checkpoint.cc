@@ -10,6 +10,7 @@
 
 #include "kernels/core/status_macros.h"
 #include "models/architectures.h"
+#include "models/gguf.h"
 #include "models/quantize/quantize_plan.h"
 #include "models/quantize/quantized_config.h"
 #include "models/quantize/tensor_jobs.h"
@@ -57,6 +58,17 @@ absl::Status WriteShards(const std::vector<std::vector<QuantizeJob>>& shards,
       ZQFP_RETURN_IF_ERROR(runner.Run(job, writer, report));
     }
     ZQFP_RETURN_IF_ERROR(writer.Finish());
+  }
+  return absl::OkStatus();
+}
+
+// What stands beside a GGUF file is not known to belong to it.
+absl::Status WriteCompanions(const QuantizeOptions& options,
+                             OutputDirectory& output) {
+  ZQFP_ASSIGN_OR_RETURN(const std::string gguf, FindGguf(options.input));
+  if (gguf.empty()) return output.CopyCompanions(options.input);
+  for (const auto& [name, text] : options.companions) {
+    ZQFP_RETURN_IF_ERROR(output.WriteText(name, text));
   }
   return absl::OkStatus();
 }
@@ -192,6 +204,7 @@ absl::Status WriteModel(const QuantizeOptions& options,
   for (const QuantizeJob& job : jobs) {
     report.bytes_after += job.output_bytes;
     running.total_bytes += job.source->num_bytes;
+    report.num_expanded += job.source->dtype == DType::kQ8Blocks ? 1 : 0;
   }
   ZQFP_RETURN_IF_ERROR(output.CheckSpace(report.bytes_after));
   const std::vector<std::vector<QuantizeJob>> shards =
@@ -205,7 +218,7 @@ absl::Status WriteModel(const QuantizeOptions& options,
         output.WriteText("model.safetensors.index.json",
                          MakeIndexText(shards, report.bytes_after)));
   }
-  ZQFP_RETURN_IF_ERROR(output.CopyCompanions(options.input));
+  ZQFP_RETURN_IF_ERROR(WriteCompanions(options, output));
   ZQFP_ASSIGN_OR_RETURN(const std::string text, MakeConfigText(options, kept));
   ZQFP_RETURN_IF_ERROR(output.WriteText("config.json", text));
   return output.Commit();
@@ -222,6 +235,12 @@ absl::StatusOr<QuantizeReport> QuantizeCheckpoint(
         "{}: want a model in full precision, found one that is "
         "quantized already ({})",
         options.input, std::string(ToString(config.quantization->weights))));
+  }
+  if (config.foreign.has_value()) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: want a model in full precision, found one that is quantized "
+        "already ({}); it runs as it is",
+        options.input, ToString(config.foreign->method)));
   }
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         Checkpoint::Open(options.input));

@@ -2,7 +2,7 @@
 #ifndef ZQFP_MODELS_QUANTIZE_QUANTIZE_CHECKPOINT_H_
 #define ZQFP_MODELS_QUANTIZE_QUANTIZE_CHECKPOINT_H_
 
-// From a Hugging Face directory to a quantized one.
+// From a Hugging Face directory, or a GGUF file, to a quantized directory.
 //
 //   linears of the decoder layers   as the scheme says
 //   lm_head                         as chosen; a tied model gets a head tensor
@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,9 @@ struct QuantizeOptions {
   IfInterrupted if_interrupted = IfInterrupted::kRefuse;
   int num_threads = 0;  // 0: physical cores
   int64_t max_shard_bytes = 4'000'000'000;
+  // Files, name to content, to write in place of those that stand beside the
+  // input: a GGUF file has its tokenizer inside (TokenizerFilesOfGguf).
+  std::map<std::string, std::string> companions;
   // Called often; anything but OK ends the work with that status, and leaves
   // nothing behind but finished layers of a calibrated job.
   std::function<absl::Status(const QuantizeProgress&)> progress;
@@ -83,6 +87,7 @@ struct QuantizeReport {
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
   int64_t num_files = 0;
+  int64_t num_expanded = 0;  // tensors that were Q8_0 blocks of a GGUF file
 };
 
 // Memory: blocks of a few MB; with low-rank compensation some copies of one

@@ -44,12 +44,17 @@ class Planner {
   absl::Status AddVector(const std::string& name, int64_t size) {
     return Add({.name = name, .source_name = name, .shape = {size}});
   }
+  absl::Status AddNorm(const std::string& name, int64_t size);
+  absl::Status AddPart(int64_t index, const LinearRule& rule);
+  absl::StatusOr<const Tensor*> Take(const std::string& name,
+                                     const std::vector<int64_t>& shape);
+  void AddJob(QuantizeJob job, const std::string& output);
+  Item LinearItem(const std::string& name, std::vector<int64_t> shape,
+                  int64_t layer_index) const;
   absl::Status AddLayer(int64_t index);
   absl::Status AddHead(HeadFormat format);
   absl::Status CheckNothingLeft() const;
   std::string EmbeddingSource() const;
-  absl::Status AddLinear(const std::string& name, std::vector<int64_t> shape,
-                         int64_t layer_index);
 
   const Checkpoint& checkpoint_;
   const Config& config_;
@@ -70,39 +75,58 @@ std::vector<TensorPlan> Outputs(const QuantizeJob& job,
   return {{tensor, is_bf16 ? DType::kBf16 : source.dtype, source.shape}};
 }
 
-absl::Status Planner::Add(const Item& item) {
-  ZQFP_ASSIGN_OR_RETURN(const Tensor* source,
-                        checkpoint_.Get(item.source_name));
-  const bool is_float = source->dtype == DType::kF32 ||
-                        source->dtype == DType::kBf16 ||
-                        source->dtype == DType::kF16;
-  if (!is_float || source->shape != item.shape) {
+absl::StatusOr<const Tensor*> Planner::Take(const std::string& name,
+                                            const std::vector<int64_t>& shape) {
+  const std::string stored =
+      StoredName(TensorsOf(config_.architecture), checkpoint_, name);
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* source, checkpoint_.Get(stored));
+  const bool is_float =
+      source->dtype == DType::kF32 || source->dtype == DType::kBf16 ||
+      source->dtype == DType::kF16 || source->dtype == DType::kQ8Blocks;
+  if (!is_float || source->shape != shape) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: {}: want F32 or BF16 or F16 [{}], file has {}", source->file,
-        item.source_name, fmt::join(item.shape, ", "), Describe(*source)));
+        stored, fmt::join(shape, ", "), Describe(*source)));
   }
-  QuantizeJob job = {.name = item.name.substr(0, item.name.rfind('.')),
-                     .source = source,
-                     .treatment = item.treatment,
-                     .scheme = item.scheme,
-                     .calibrated_layer = item.calibrated_layer};
+  taken_.insert(stored);
+  return source;
+}
+
+// `output` is the tensor's name in the output, with its ending.
+void Planner::AddJob(QuantizeJob job, const std::string& output) {
+  job.name = output.substr(0, output.rfind('.'));
   // 16 bits stay what they are: f16 has mantissa bits that bf16 lacks.
-  if (job.treatment == Treatment::kToBf16 && source->dtype != DType::kF32) {
+  if (job.treatment == Treatment::kToBf16 && job.source->dtype != DType::kF32 &&
+      job.source->dtype != DType::kQ8Blocks) {
     job.treatment = Treatment::kCopy;
   }
-  job.outputs = Outputs(job, item.name);
+  job.outputs = Outputs(job, output);
   for (const TensorPlan& plan : job.outputs) {
     job.output_bytes += PlanBytes(plan);
   }
   jobs_.push_back(std::move(job));
-  taken_.insert(item.source_name);
+}
+
+absl::Status Planner::Add(const Item& item) {
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* source,
+                        Take(item.source_name, item.shape));
+  if (item.treatment == Treatment::kCopy && source->dtype == DType::kQ8Blocks) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: {}: want F32 or BF16 or F16 of what stays as it is, file has {}",
+        source->file, item.source_name, Describe(*source)));
+  }
+  AddJob({.source = source,
+          .treatment = item.treatment,
+          .scheme = item.scheme,
+          .calibrated_layer = item.calibrated_layer},
+         item.name);
   return absl::OkStatus();
 }
 
 // The tensors of a decoder linear: as the scheme says, unless it is kept.
-absl::Status Planner::AddLinear(const std::string& name,
-                                std::vector<int64_t> shape,
-                                int64_t layer_index) {
+Planner::Item Planner::LinearItem(const std::string& name,
+                                  std::vector<int64_t> shape,
+                                  int64_t layer_index) const {
   Item item = {.name = name + ".weight",
                .source_name = name + ".weight",
                .shape = std::move(shape)};
@@ -111,7 +135,44 @@ absl::Status Planner::AddLinear(const std::string& name,
     item.scheme = options_.linears;
     if (item.scheme.needs_calibration()) item.calibrated_layer = layer_index;
   }
-  return Add(item);
+  return item;
+}
+
+absl::Status Planner::AddNorm(const std::string& name, int64_t size) {
+  ZQFP_RETURN_IF_ERROR(AddVector(name + ".weight", size));
+  if (config_.norm != NormKind::kLayer) return absl::OkStatus();
+  return AddVector(name + ".bias", size);
+}
+
+// A linear that the checkpoint stores together with others, or transposed,
+// becomes one of its own.
+absl::Status Planner::AddPart(int64_t index, const LinearRule& rule) {
+  const TensorTable& table = TensorsOf(config_.architecture);
+  const StoredSlice slice = SliceOf(table, rule, config_);
+  const std::string stored = LayerTensorName(table, index, slice.name.c_str());
+  const std::string name = LayerTensorName(table, index, rule.name);
+  const int64_t n = SizeOf(rule.n, config_), k = SizeOf(rule.k, config_);
+  const auto add = [&](const Tensor* whole, const Item& item) {
+    const TensorPart part = {whole, slice.first, n, rule.order};
+    auto owned = std::make_shared<const QuantizeJob::Part>(
+        QuantizeJob::Part{part, part.ToTensor()});
+    const Tensor* source = &owned->tensor;
+    AddJob({.source = source,
+            .part = std::move(owned),
+            .treatment = item.treatment,
+            .scheme = item.scheme,
+            .calibrated_layer = item.calibrated_layer},
+           item.name);
+  };
+  std::vector<int64_t> shape = {slice.num_outputs, k};
+  if (rule.order == TensorOrder::kInputMajor) std::swap(shape[0], shape[1]);
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* weight, Take(stored + ".weight", shape));
+  add(weight, LinearItem(name, {n, k}, index));
+  if (rule.bias == nullptr || !(config_.*rule.bias)) return absl::OkStatus();
+  ZQFP_ASSIGN_OR_RETURN(const Tensor* bias,
+                        Take(stored + ".bias", {slice.num_outputs}));
+  add(bias, {.name = name + ".bias"});
+  return absl::OkStatus();
 }
 
 // Norms and biases are copied, the linears quantized.
@@ -119,14 +180,18 @@ absl::Status Planner::AddLayer(int64_t index) {
   const TensorTable& table = TensorsOf(config_.architecture);
   for (const NormRule& rule : table.norms) {
     if (rule.present != nullptr && !(config_.*rule.present)) continue;
-    ZQFP_RETURN_IF_ERROR(
-        AddVector(LayerTensorName(table, index, rule.name) + ".weight",
-                  SizeOf(rule.dim, config_)));
+    ZQFP_RETURN_IF_ERROR(AddNorm(LayerTensorName(table, index, rule.name),
+                                 SizeOf(rule.dim, config_)));
   }
   for (const LinearRule& rule : table.linears) {
+    if (rule.stored != nullptr && !config_.separate_linears) {
+      ZQFP_RETURN_IF_ERROR(AddPart(index, rule));
+      continue;
+    }
     const std::string name = LayerTensorName(table, index, rule.name);
     const int64_t n = SizeOf(rule.n, config_);
-    ZQFP_RETURN_IF_ERROR(AddLinear(name, {n, SizeOf(rule.k, config_)}, index));
+    ZQFP_RETURN_IF_ERROR(
+        Add(LinearItem(name, {n, SizeOf(rule.k, config_)}, index)));
     if (rule.bias != nullptr && config_.*rule.bias) {
       ZQFP_RETURN_IF_ERROR(AddVector(name + ".bias", n));
     }
@@ -137,7 +202,8 @@ absl::Status Planner::AddLayer(int64_t index) {
 // Of two tied tensors some exporters keep the head instead of the embedding.
 std::string Planner::EmbeddingSource() const {
   const TensorTable& table = TensorsOf(config_.architecture);
-  const std::string embedding = std::string(table.embedding) + ".weight";
+  const std::string embedding =
+      StoredName(table, checkpoint_, std::string(table.embedding) + ".weight");
   const std::string head = std::string(table.lm_head) + ".weight";
   const bool is_head = config_.tie_embeddings &&
                        checkpoint_.Find(embedding) == nullptr &&
@@ -191,11 +257,18 @@ absl::StatusOr<std::vector<QuantizeJob>> Planner::Plan() {
                             .source_name = EmbeddingSource(),
                             .shape = {config_.vocab_size, config_.model_dim},
                             .treatment = Treatment::kToBf16}));
+  if (table.positions != nullptr) {
+    const std::string positions = std::string(table.positions) + ".weight";
+    ZQFP_RETURN_IF_ERROR(
+        Add({.name = positions,
+             .source_name = positions,
+             .shape = {SizeOf(Dim::kPositions, config_), config_.model_dim},
+             .treatment = Treatment::kToBf16}));
+  }
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     ZQFP_RETURN_IF_ERROR(AddLayer(i));
   }
-  ZQFP_RETURN_IF_ERROR(
-      AddVector(std::string(table.final_norm) + ".weight", config_.model_dim));
+  ZQFP_RETURN_IF_ERROR(AddNorm(table.final_norm, config_.model_dim));
   ZQFP_RETURN_IF_ERROR(AddHead(options_.lm_head));
   ZQFP_RETURN_IF_ERROR(CheckNothingLeft());
   return std::move(jobs_);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "models/quantize/quantize_linear.h"
 #include "models/safetensors.h"
 #include "models/safetensors_writer.h"
+#include "models/tensor_part.h"
 
 namespace zqfp {
 
@@ -29,6 +31,13 @@ enum class Treatment : uint8_t {
 struct QuantizeJob {
   std::string name;  // without ".weight"
   const Tensor* source = nullptr;
+  // Where the checkpoint stores the linear otherwise: what `source` points at
+  // then. Its data are null where it is still to be transposed.
+  struct Part {
+    TensorPart part;
+    Tensor tensor;
+  };
+  std::shared_ptr<const Part> part;
   Treatment treatment = Treatment::kCopy;
   LinearScheme scheme;  // kQuantize
   // Index of its layer where a calibration quantizes it; else -1.

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/status_macros.h"
@@ -15,8 +14,6 @@ namespace zqfp {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr int64_t kMaxConfigBytes = 4 << 20;
 
 template <typename Enum>
 std::string Name(Enum value) {
@@ -95,21 +92,16 @@ ordered_json DescribeLinears(const QuantizeOptions& options,
   return json;
 }
 
-std::string ConfigPath(const QuantizeOptions& options) {
-  return (std::filesystem::path(options.input) / "config.json").string();
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> MakeConfigText(
     const QuantizeOptions& options, const std::vector<std::string>& kept) {
-  const std::string path = ConfigPath(options);
-  ZQFP_ASSIGN_OR_RETURN(const std::string text,
-                        ReadSmallFile(path, kMaxConfigBytes));
+  ZQFP_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(options.input));
   ordered_json config = ordered_json::parse(text, nullptr, false);
   if (!config.is_object()) {
     return absl::InvalidArgumentError(
-        fmt::format("{}: want a JSON object, found something else", path));
+        fmt::format("{}: want a JSON object as config, found something else",
+                    options.input));
   }
   ordered_json linears = DescribeLinears(options, kept);
   if (options.linears.is_dense()) {
@@ -135,7 +127,7 @@ absl::StatusOr<std::string> DescribeJob(const QuantizeOptions& options,
     DropPages(tensor.data, tensor.num_bytes);
   }
   ZQFP_ASSIGN_OR_RETURN(const std::string config,
-                        ReadSmallFile(ConfigPath(options), kMaxConfigBytes));
+                        ReadConfigText(options.input));
   ordered_json job = DescribeLinears(options, kept);
   job["threads"] = options.num_threads;
   job["config"] =

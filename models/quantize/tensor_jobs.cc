@@ -11,6 +11,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/core/status_macros.h"
 #include "models/finite_scan.h"
+#include "models/gguf_blocks.h"
 #include "models/mapped_file.h"
 #include "models/quantize/float_rows.h"
 
@@ -29,6 +30,23 @@ Tensor Rows(const Tensor& tensor, int64_t first, int64_t count) {
   rows.shape[0] = count;
   return rows;
 }
+
+// A job's source with its data, which are made here where the checkpoint has
+// them transposed.
+struct Source {
+  explicit Source(const QuantizeJob& job) : tensor(*job.source) {
+    if (tensor.data != nullptr) return;
+    transposed = job.part->part.Transpose();
+    tensor.data = transposed.data();
+  }
+  // The rows are done with; the checkpoint can be read again.
+  void Drop(const Tensor& rows) const {
+    if (transposed.empty()) DropPages(rows.data, rows.num_bytes);
+  }
+
+  Tensor tensor;
+  std::vector<uint8_t> transposed;
+};
 
 template <typename T>
 absl::Span<const uint8_t> Bytes(const std::vector<T>& values) {
@@ -60,11 +78,22 @@ absl::Status TensorJobs::Report(const std::string& name, int64_t done_bytes) {
 }
 
 void TensorJobs::LoadRows(const Tensor& rows) {
+  if (rows.dtype == DType::kQ8Blocks) {
+    const int64_t block = BlockElements(rows.dtype);
+    floats_.resize(static_cast<size_t>(NumElements(rows)));
+    kernels::ParallelFor(exec_, NumElements(rows) / block, 128,
+                         [&](int64_t begin, int64_t end, int) {
+                           ExpandBlocks(rows, begin * block, end * block,
+                                        floats_.data() + begin * block);
+                         });
+    return;
+  }
   LoadFloats(rows.dtype, rows.data, rows.num_bytes / ByteSize(rows.dtype),
              exec_, &floats_);
 }
 
-// Only f32 comes here; a weight beyond bf16's range would become an infinity.
+// Only f32 and Q8_0 come here; a weight beyond bf16's range would become an
+// infinity.
 absl::Status TensorJobs::EncodeBf16(const Tensor& rows,
                                     SafetensorsWriter& writer) {
   LoadRows(rows);
@@ -132,11 +161,12 @@ absl::Status TensorJobs::WriteLinear(const QuantizedLinear& linear,
 absl::Status TensorJobs::RunWhole(const QuantizeJob& job,
                                   SafetensorsWriter& writer,
                                   QuantizeReport& report) {
-  const Tensor& source = *job.source;
+  const Source loaded(job);
+  const Tensor& source = loaded.tensor;
   ZQFP_RETURN_IF_ERROR(CheckFinite(source, *pool_));
   ZQFP_RETURN_IF_ERROR(Report(job.name, 0));
   LoadRows(source);
-  DropPages(source.data, source.num_bytes);
+  loaded.Drop(source);
   ZQFP_ASSIGN_OR_RETURN(
       const QuantizedLinear linear,
       QuantizeLinear(
@@ -151,7 +181,8 @@ absl::Status TensorJobs::RunWhole(const QuantizeJob& job,
 absl::Status TensorJobs::RunBlocks(const QuantizeJob& job,
                                    SafetensorsWriter& writer,
                                    QuantizeReport& report) {
-  const Tensor& source = *job.source;
+  const Source loaded(job);
+  const Tensor& source = loaded.tensor;
   const int64_t n = source.shape[0];
   const int64_t row_weights = source.shape.size() > 1 ? source.shape[1] : 1;
   const int64_t block = std::max<int64_t>(1, kBlockWeights / row_weights);
@@ -165,7 +196,7 @@ absl::Status TensorJobs::RunBlocks(const QuantizeJob& job,
     }
     ZQFP_RETURN_IF_ERROR(Encode(job, rows, writer, rounding, scales));
     // Resident memory stays at some blocks, whatever the model's size.
-    DropPages(rows.data, rows.num_bytes);
+    loaded.Drop(rows);
     ZQFP_RETURN_IF_ERROR(Report(job.name, rows.num_bytes));
   }
   ZQFP_RETURN_IF_ERROR(writer.Append(Bytes(scales.f32)));

@@ -3,7 +3,7 @@
 """Makes tests/golden/models: tiny seeded models and what Hugging Face's
 transformers says of them.
 
-usage: model_golden.py [--assets shared/assets] OUTPUT_DIRECTORY
+usage: model_golden.py [--assets shared/assets] [--only opt] OUTPUT_DIRECTORY
 
 Each variant is a directory with config.json and model.safetensors (bf16, a few
 KB) and golden.json: a prompt, the f32 logits of its last rows and the greedy
@@ -27,6 +27,12 @@ def rope(kind, **extra):
 
 
 YARN = dict(factor=4.0, original_max_position_embeddings=32)
+LONGROPE = dict(partial_rotary_factor=0.75, short_factor=[1.0, 1.1, 1.4],
+                long_factor=[1.2, 3.0, 6.5],
+                original_max_position_embeddings=32)
+OPT = dict(ffn_dim=40, max_position_embeddings=64)
+GPT2 = dict(n_embd=DIM, n_layer=LAYERS, n_head=4, n_positions=64)
+GEMMA = dict(head_dim=16, sliding_window=8, tie_word_embeddings=True)
 # name: (config class, prompt length, overrides)
 VARIANTS = {
     "llama_mha": ("Llama", 40, dict(num_key_value_heads=4)),
@@ -56,6 +62,39 @@ VARIANTS = {
     "mistral_window": ("Mistral", 40, dict(sliding_window=16)),
     "qwen2": ("Qwen2", 40, dict()),
     "qwen3": ("Qwen3", 40, dict(head_dim=16)),
+    "opt": ("OPT", 40, dict(tie_word_embeddings=True, **OPT)),
+    "opt_no_bias": ("OPT", 40, dict(enable_bias=False, dtype="float16",
+                                    hidden_size=16, **OPT)),
+    "gemma2": ("Gemma2", 40, dict(query_pre_attn_scalar=24,
+                                  attn_logit_softcapping=2.0,
+                                  final_logit_softcapping=5.0, **GEMMA)),
+    "gemma2_uncapped": ("Gemma2", 24, dict(
+        attn_logit_softcapping=None, final_logit_softcapping=None,
+        attention_bias=True, dtype="float16", hidden_size=16, **GEMMA)),
+    "gemma3": ("Gemma3", 40, dict(
+        query_pre_attn_scalar=20, num_hidden_layers=3,
+        layer_types=["sliding_attention", "full_attention",
+                     "sliding_attention"],
+        rope_parameters={
+            "full_attention": rope("linear", factor=8.0) | dict(rope_theta=1e6),
+            "sliding_attention": rope("default")}, **GEMMA)),
+    "gemma3_capped": ("Gemma3", 24, dict(
+        final_logit_softcapping=5.0, sliding_window_pattern=2, hidden_size=16,
+        **GEMMA)),
+    "phi3": ("Phi3", 40, dict(sliding_window=16, pad_token_id=0)),
+    # From the short factors to the long ones while generating.
+    "phi3_longrope": ("Phi3", 24, dict(
+        pad_token_id=0, tie_word_embeddings=True,
+        original_max_position_embeddings=32,
+        rope_parameters=rope("longrope", **LONGROPE))),
+    "phi3_longrope_factor": ("Phi3", 40, dict(
+        pad_token_id=0, original_max_position_embeddings=32,
+        num_hidden_layers=1,
+        rope_parameters=rope("longrope", attention_factor=1.25,
+                             **LONGROPE))),
+    "gpt2": ("GPT2", 40, dict(tie_word_embeddings=True, **GPT2)),
+    "gpt2_untied": ("GPT2", 24, dict(n_inner=40, dtype="float16",
+                                     **{**GPT2, "n_embd": 16})),
 }
 
 
@@ -67,22 +106,54 @@ def make_config(kind, overrides):
                   rms_norm_eps=1e-5)
     values.update(overrides)
     values.pop("dtype", None)
-    return getattr(transformers, kind + "Config")(**values)
+    if kind == "GPT2":  # its own names, in overrides
+        for name in ("hidden_size", "intermediate_size", "num_hidden_layers",
+                     "num_attention_heads", "num_key_value_heads",
+                     "max_position_embeddings"):
+            del values[name]
+    if kind == "OPT":
+        del values["intermediate_size"], values["num_key_value_heads"]
+    suffix = "TextConfig" if kind == "Gemma3" else "Config"
+    return getattr(transformers, kind + suffix)(**values)
 
 
-def seed_weights(model, generator):
+def model_class(kind):
+    return getattr(transformers,
+                   kind + ("LMHeadModel" if kind == "GPT2" else "ForCausalLM"))
+
+
+def seed_weights(model, generator, kind):
     """Weights larger than at initialisation, so that every part matters."""
+    is_gemma = kind.startswith("Gemma")
+    inputs = 0 if kind == "GPT2" else -1  # Conv1D is [in, out]
+    # Small enough in the newer families that a tied head does not repeat the
+    # token before.
+    spread = {"OPT": 0.3, "GPT2": 0.3, "Gemma2": 0.05,
+              "Gemma3": 0.05}.get(kind, 0.8)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("norm.weight"):
-                parameter.copy_(1 + 0.2 * noise)
+            if name.endswith(("norm.weight", "ln_1.weight", "ln_2.weight",
+                              "ln_f.weight")):
+                parameter.copy_(0.2 * noise + (0 if is_gemma else 1))
+            elif is_gemma and "layernorm" in name:
+                parameter.copy_(0.2 * noise)
             elif name.endswith("bias"):
                 parameter.copy_(0.3 * noise)
-            elif "embed_tokens" in name:
-                parameter.copy_(0.8 * noise)
+            elif "embed_tokens" in name or "wte" in name:
+                parameter.copy_(spread * noise)
+            elif "embed_positions" in name or "wpe" in name:
+                parameter.copy_(0.6 * noise)
             else:
-                parameter.copy_(noise * 1.5 / parameter.shape[-1] ** 0.5)
+                parameter.copy_(noise * 1.5 / parameter.shape[inputs] ** 0.5)
+
+
+def round_embedding_scale(model, dtype):
+    """Gemma's factor on embeddings is rounded to the dtype of its weights: as
+    the file has them, though the rest is computed in f32."""
+    embedding = model.get_input_embeddings()
+    if hasattr(embedding, "embed_scale"):
+        embedding.embed_scale.copy_(embedding.embed_scale.to(dtype))
 
 
 def greedy(model, prompt, count):
@@ -100,15 +171,15 @@ def greedy(model, prompt, count):
 def make_variant(name, seed, directory):
     kind, length, overrides = VARIANTS[name]
     dtype = getattr(torch, overrides.get("dtype", "bfloat16"))
-    model = getattr(transformers, kind + "ForCausalLM")(
-        make_config(kind, overrides))
+    model = model_class(kind)(make_config(kind, overrides))
     generator = torch.Generator().manual_seed(seed)
-    seed_weights(model, generator)
+    seed_weights(model, generator, kind)
     # Converted for the file only: .to(bfloat16) would round the rotary
     # frequencies too.
     model.to(dtype).save_pretrained(directory)
-    model = getattr(transformers, kind + "ForCausalLM").from_pretrained(
+    model = model_class(kind).from_pretrained(
         directory, dtype=torch.float32).eval()
+    round_embedding_scale(model, dtype)
     prompt = torch.randint(3, VOCAB, (length,), generator=generator).tolist()
     with torch.no_grad():
         logits = model(torch.tensor([prompt])).logits[0]
@@ -150,9 +221,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--assets", type=pathlib.Path)
+    parser.add_argument("--only", help="variants that begin so")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for seed, name in enumerate(VARIANTS):
+        if arguments.only and not name.startswith(arguments.only):
+            continue
         make_variant(name, seed, arguments.output / name)
     if arguments.assets:
         real_models(arguments.assets, arguments.output / "real_models.json")

@@ -16,9 +16,15 @@ import sys
 import torch
 import transformers
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
 YARN = dict(rope_type="yarn", rope_theta=1e6, factor=4.0,
             original_max_position_embeddings=32768)
+# As long as Phi-4-mini's, and as uneven.
+PHI = dict(rope_type="longrope", rope_theta=1e4, partial_rotary_factor=0.75,
+           original_max_position_embeddings=4096,
+           short_factor=[1 + i / 100 for i in range(48)],
+           long_factor=[1 + i * i / 40 for i in range(48)])
 # name: (head_dim, max_position_embeddings, rope_parameters)
 CASES = {
     "Llama-2-7b": (128, 4096, dict(rope_type="default", rope_theta=1e4)),
@@ -43,13 +49,17 @@ CASES = {
         original_max_position_embeddings=4096)),
     "yarn, attention_factor": (128, 131072, dict(
         YARN, attention_factor=0.75, truncate=False, beta_fast=24.0)),
+    "Phi-4-mini, short": (128, 131072, PHI),
+    "Phi-4-mini, long": (128, 131072, PHI),
+    "longrope, attention_factor": (128, 131072, dict(
+        PHI, attention_factor=1.3)),
 }
 POSITIONS = [0, 1, 2, 63, 1000, 2047]
 LONG = [4095, 32767, 131071]
 
 
 def positions(name, length):
-    if name == "dynamic, short":
+    if name.endswith(", short"):
         return POSITIONS
     if name == "dynamic, long":
         return POSITIONS + [8191]
@@ -59,18 +69,25 @@ def positions(name, length):
 def main():
     cases = []
     for name, (dim, length, parameters) in CASES.items():
-        config = transformers.LlamaConfig(
+        is_phi = parameters["rope_type"] == "longrope"
+        kind = "Phi3" if is_phi else "Llama"
+        config = getattr(transformers, kind + "Config")(
             hidden_size=2 * dim, num_attention_heads=2, head_dim=dim,
             max_position_embeddings=length, rope_parameters=dict(parameters))
-        rotary = LlamaRotaryEmbedding(config)
+        if is_phi:
+            config.original_max_position_embeddings = parameters[
+                "original_max_position_embeddings"]
+        rotary = (Phi3RotaryEmbedding if is_phi else LlamaRotaryEmbedding)(
+            config)
         at = positions(name, length)
         cos, sin = rotary(torch.zeros(1, len(at), 2 * dim), torch.tensor([at]))
-        half = dim // 2
+        half = rotary.inv_freq.numel()
         pairs = [0, 1, half // 4, half // 2, 3 * half // 4, half - 1]
         cases.append({
             "name": name, "positions": at, "pairs": pairs,
             "config": {
-                "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+                "architectures": [kind + "ForCausalLM"],
+                "model_type": kind.lower(),
                 "hidden_size": 2 * dim, "num_attention_heads": 2,
                 "head_dim": dim, "intermediate_size": 8,
                 "num_hidden_layers": 1, "vocab_size": 8, "rms_norm_eps": 1e-5,

@@ -17,6 +17,7 @@ struct AttentionCase {
   int64_t group = 1;  // query heads per KV head
   int64_t window = 0;
   float scale = 0.25f;
+  float softcap = 0;
 };
 
 class AttentionTest : public OpTest {
@@ -27,6 +28,7 @@ class AttentionTest : public OpTest {
     ops().attention({.batch = cache.batch(),
                      .num_heads = num_heads,
                      .scale = c.scale,
+                     .softcap = c.softcap,
                      .window = c.window,
                      .q = q.data(),
                      .pages = cache.pages(),
@@ -50,6 +52,7 @@ class AttentionTest : public OpTest {
         score += c.scale * product;
         magnitude += c.scale * std::fabs(product);
       }
+      if (c.softcap > 0) score = c.softcap * std::tanh(score / c.softcap);
       weights.push_back(score);
       largest = std::max(largest, score);
       score_magnitude = std::max(score_magnitude, magnitude);
@@ -58,7 +61,8 @@ class AttentionTest : public OpTest {
     const double bound = ErrorBound(Op::kAttention,
                                     {.kv = c.shape.format,
                                      .context = last - first + 1,
-                                     .score_magnitude = score_magnitude},
+                                     .score_magnitude = score_magnitude,
+                                     .softcap = c.softcap},
                                     dim);
     for (int64_t i = 0; i < dim; ++i) {
       Expected y = {0, 0};
@@ -153,6 +157,24 @@ TEST_P(AttentionTest, LongContexts) {
 TEST_P(AttentionTest, LargeScores) {
   for (const ValueFormat format : kKvFormats) {
     Check(kMixed, {.shape = {format, 1, 8, 64}, .group = 2, .scale = 1.0f}, 30);
+  }
+}
+
+// Scores far below, around and far above the cap.
+TEST_P(AttentionTest, EverySoftcap) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const float softcap : {0.5f, 5.0f, 50.0f}) {
+      for (const int64_t window : {0, 5}) {
+        Check(kMixed,
+              {.shape = {format, 2, 8, 64},
+               .group = 3,
+               .window = window,
+               .softcap = softcap},
+              4);
+      }
+      Check({{1, 300}, {20, 150}},
+            {.shape = {format, 1, 16, 32}, .group = 4, .softcap = softcap});
+    }
   }
 }
 

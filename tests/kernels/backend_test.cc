@@ -92,16 +92,17 @@ TEST(BackendTest, EveryRunnableBackendIsComplete) {
     EXPECT_EQ(backend->name, name);
     EXPECT_EQ(std::string(backend->ops.name), name);
     const OpTable& ops = backend->ops;
-    EXPECT_TRUE(ops.embed && ops.rms_norm && ops.quantize_tokens &&
-                ops.matmul && ops.matmul_a8 && ops.rope && ops.store_kv &&
-                ops.attention && ops.swiglu)
+    EXPECT_TRUE(ops.embed && ops.add_positions && ops.rms_norm &&
+                ops.layer_norm && ops.quantize_tokens && ops.matmul &&
+                ops.matmul_a8 && ops.rope && ops.store_kv && ops.attention &&
+                ops.activate && ops.softcap)
         << name;
     std::set<std::string> named;
     for (const OpSource& source : backend->sources) {
       EXPECT_TRUE(named.insert(source.op).second) << source.op << " twice";
       EXPECT_THAT(BuiltBackends(), Contains(source.table));
     }
-    EXPECT_EQ(named.size(), 9u) << name;
+    EXPECT_EQ(named.size(), 12u) << name;
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embed of every backend: rows of the table, exactly.
+// Embed of every backend: rows of the table times a scale, the same bits
+// everywhere.
 #include "kernels/core/float_formats.h"
 #include "tests/kernels/op_test.h"
 
@@ -13,7 +14,7 @@ class EmbedTest : public OpTest {
   // Token t takes row id[t]; decode() tells what element i of the table means.
   template <typename Code, typename Decode>
   void Check(ValueFormat format, const GuardedArray<Code>& table, int64_t dim,
-             int64_t num_tokens, Decode decode) {
+             int64_t num_tokens, Decode decode, float scale = 1) {
     std::mt19937 random(7);
     GuardedArray<int32_t> id(num_tokens);
     for (int32_t& value : id) value = static_cast<int32_t>(random() % kVocab);
@@ -22,13 +23,14 @@ class EmbedTest : public OpTest {
     ops().embed({.num_tokens = num_tokens,
                  .vocab_size = kVocab,
                  .model_dim = dim,
+                 .scale = scale,
                  .id = id.data(),
                  .table_format = format,
                  .table = table.data(),
                  .y = y.data()},
                 MakeExec({.num_tokens = num_tokens, .k = dim}));
     for (int64_t i = 0; i < y.size(); ++i) {
-      const float wanted = decode(table[id[i / dim] * dim + i % dim]);
+      const float wanted = scale * decode(table[id[i / dim] * dim + i % dim]);
       ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(wanted))
           << i << " of " << num_tokens << " x " << dim;
     }
@@ -50,6 +52,11 @@ TEST_P(EmbedTest, EveryFormatAndShape) {
             [](float value) { return value; });
       Check(ValueFormat::kBf16, bf16, dim, num_tokens, Bf16ToFloat);
       Check(ValueFormat::kF16, f16, dim, num_tokens, F16ToFloat);
+      Check(
+          ValueFormat::kF32, f32, dim, num_tokens,
+          [](float value) { return value; }, 33.9411f);
+      Check(ValueFormat::kBf16, bf16, dim, num_tokens, Bf16ToFloat, 48.0f);
+      Check(ValueFormat::kF16, f16, dim, num_tokens, F16ToFloat, 59.75f);
     }
   }
 }

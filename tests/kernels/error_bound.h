@@ -11,7 +11,16 @@
 
 namespace zqfp::kernels {
 
-enum class Op { kRmsNorm, kMatmul, kMatmulA8, kRope, kAttention, kSwiGlu };
+enum class Op {
+  kRmsNorm,
+  kLayerNorm,
+  kMatmul,
+  kMatmulA8,
+  kRope,
+  kAttention,
+  kSilu,
+  kSoftcap
+};
 
 // What a bound depends on. k is the number of summed terms (head_dim for the
 // scores of attention).
@@ -22,11 +31,13 @@ struct ErrorFormats {
   int64_t context = 0;         // attention: positions in the softmax
   double score_magnitude = 0;  // attention: max over positions of
                                // scale * sum |q||k|
+  double softcap = 0;          // attention; 0: none
 };
 
 // The bound of |y - exact| / M, where M is the sum of the magnitudes that make
 // the output: sum |x||w| + |bias| + |residual| for a matmul; |y| for norms and
-// gates; |a cos| + |b sin| for rope; sum softmax |v| for attention.
+// gates; |weight| (mean|x| + |x - mean|) / sigma + |bias| for a layer norm; |a
+// cos| + |b sin| for rope; sum softmax |v| for attention; the cap for softcap.
 //
 // u = 2^-24 is the largest relative error of one f32 rounding. A sum of k
 // terms in any order, each product rounded or fused, errs by at most k u M to
@@ -39,32 +50,53 @@ inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
     case Op::kMatmul:
     case Op::kMatmulA8: {
       // k terms (in MatmulA8 the products are exact). A group scale costs one
-      // rounding per group sum (free) or none (powers of two); row and token
-      // scale one each, their product one; then bias, residual, y. The
+      // rounding per group sum or none (powers of two); row and token scale
+      // one each, their product one, a global divisor one; then bias,
+      // residual, y. The
       // low-rank branch has its own k terms, two scales, and is a sum of rank
       // products with one scale more; then it, too, joins y.
-      const bool scaled_groups = formats.weight == WeightFormat::kE2m1Free;
+      const bool coded_scales = formats.weight == WeightFormat::kE2m1E4m3;
+      const bool scaled_groups = formats.weight == WeightFormat::kE2m1Free ||
+                                 formats.weight == WeightFormat::kE4m3Groups;
       const double rank = static_cast<double>(formats.lorc_rank);
       const double branch = formats.lorc_rank > 0 ? rank + 4 : 0;
-      return (terms + (scaled_groups ? 1 : 0) + branch + 6) * u;
+      return (terms +
+              (scaled_groups  ? 1
+               : coded_scales ? 2
+                              : 0) +
+              branch + 6) *
+             u;
     }
     case Op::kRmsNorm:
       // The sum errs by (k + 1) u, the mean and + epsilon by 2 u; the root
       // halves that; root, division, and two products add 4 u.
       return ((terms + 3) / 2 + 4) * u;
+    case Op::kLayerNorm:
+      // The mean errs by (k + 1) u mean|x|, which enters every difference and,
+      // squared, the variance. The rest as in an RmsNorm, plus the difference
+      // and the bias; all is rounded up to the larger part.
+      return (2 * terms + 8) * u;
     case Op::kRope:
       return 3 * u;  // two products and a sum
-    case Op::kSwiGlu:
+    case Op::kSilu:
       // exp to 2 ulp = 4 u, then + 1, division, two products.
       return 8 * u;
+    case Op::kSoftcap:
+      // z = x / cap errs by |z| u and tanh by (1 - tanh^2) of that, at most
+      // u / 2. exp errs by 4 u, of which 2 e / (1 + e)^2 <= 1/2 counts; 1 + e
+      // and the division by 2 u each where the quotient is 2; the difference
+      // and the product by u each.
+      return 9 * u;
     case Op::kAttention: {
       // A score errs by (head_dim + 2) u S (products, sum, scales; e4m3 has
       // one scale more) and the subtraction of the maximum by 2 u S; a weight
       // therefore by exp of that. exp adds 4 u; every rescaling of the running
       // sums 4 u + u, at most one a position; the two sums one u a position
-      // each. An error d in all weights moves y by 2 d M.
+      // each. An error d in all weights moves y by 2 d M. A cap passes a
+      // score's error on, at most, and adds its own.
       const double extra = formats.kv == ValueFormat::kE4m3 ? 1 : 0;
-      const double score = (terms + 4 + extra) * formats.score_magnitude;
+      const double score =
+          (terms + 4 + extra) * formats.score_magnitude + 9 * formats.softcap;
       const double sums = 7.0 * static_cast<double>(formats.context);
       return 2 * (score + sums + 8 + extra) * u;
     }

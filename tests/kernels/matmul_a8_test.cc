@@ -95,8 +95,13 @@ TEST_P(MatmulA8Test, EveryShapeAndGroupSize) {
       Check(WeightFormat::kE2m1Free, shape, group_size, kEpilogues[turn % 4]);
       Check(WeightFormat::kE2m1Shift, shape, group_size,
             kEpilogues[(turn + 1) % 4]);
+      Check(WeightFormat::kE2m1E4m3, shape, group_size,
+            kEpilogues[(turn + 2) % 4]);
+      Check(WeightFormat::kE4m3Groups, shape, group_size,
+            kEpilogues[(turn + 3) % 4]);
       ++turn;
     }
+    Check(WeightFormat::kE2m1E4m3, shape, 16, kEpilogues[turn % 4]);
     Check(WeightFormat::kE4m3, shape, 0, kEpilogues[turn % 4]);
     ++turn;
   }
@@ -106,7 +111,8 @@ TEST_P(MatmulA8Test, EveryEpilogue) {
   for (const Epilogue epilogue : kEpilogues) {
     for (const WeightFormat format :
          {WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift,
-          WeightFormat::kE4m3}) {
+          WeightFormat::kE4m3, WeightFormat::kE4m3Groups,
+          WeightFormat::kE2m1E4m3}) {
       for (const int64_t m : {1, 5, 10}) {
         Check(format, {m, 11, 172}, 32, epilogue);
       }
@@ -143,6 +149,9 @@ TEST_P(MatmulA8Test, ManyTiles) {
   Check(WeightFormat::kE2m1Shift, {1, 515, 2752}, 256, Epilogue::kNone);
   Check(WeightFormat::kE2m1Free, {1, 515, 2752}, 128, Epilogue::kNone);
   Check(WeightFormat::kE4m3, {1, 515, 2752}, 0, Epilogue::kNone);
+  Check(WeightFormat::kE2m1E4m3, {1, 515, 2752}, 16, Epilogue::kNone);
+  Check(WeightFormat::kE2m1E4m3, {19, 131, 1056}, 16, Epilogue::kBias);
+  Check(WeightFormat::kE4m3Groups, {19, 131, 1056}, 128, Epilogue::kBias);
 }
 
 // Each shift of the window by itself: the codes, exactly, times 2^-shift.
@@ -173,8 +182,8 @@ TEST_P(MatmulA8Test, EveryShiftOfTheWindowIsExact) {
 // those of no other row.
 TEST_P(MatmulA8Test, NanStaysInItsRow) {
   for (const WeightFormat format :
-       {WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift,
-        WeightFormat::kE4m3}) {
+       {WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift, WeightFormat::kE4m3,
+        WeightFormat::kE4m3Groups, WeightFormat::kE2m1E4m3}) {
     for (const int64_t m : {1, 4, 11}) {
       std::mt19937 random(5);
       const TestWeight weight = MakeWeight(random, format, 9, 100, 32);

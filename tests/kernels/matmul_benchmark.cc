@@ -56,7 +56,8 @@ struct Shape {
 // Enough copies of one weight that the caches cannot hold them all.
 void RunMatmul(benchmark::State& state, Shape shape) {
   const Backend backend = *SelectBackend();
-  const bool nibbles = shape.format != WeightFormat::kE4m3;
+  const bool nibbles = shape.format != WeightFormat::kE4m3 &&
+                       shape.format != WeightFormat::kE4m3Groups;
   const int64_t row_bytes = nibbles ? (shape.k + 1) / 2 : shape.k;
   const int64_t groups = NumGroups(shape.k, shape.group_size);
   const int64_t bytes = shape.n * row_bytes;
@@ -88,7 +89,8 @@ void RunMatmul(benchmark::State& state, Shape shape) {
                              .data = weights.as<uint8_t>() + bytes * copy,
                              .row_scale = ones.data(),
                              .group_scale = ones.data(),
-                             .shift = shifts.as<uint8_t>()};
+                             .shift = shifts.as<uint8_t>(),
+                             .scale_code = shifts.as<uint8_t>()};
     backend.ops.matmul_a8({.m = shape.m,
                            .x = {x.as<uint8_t>(), ones.data()},
                            .weight = view,
@@ -148,6 +150,8 @@ void Register() {
         add("free", {WeightFormat::kE2m1Free, m, n, k, group_size});
       }
     }
+    add("nvfp4", {WeightFormat::kE2m1E4m3, m, 2048, 2048, 16});
+    add("blocks", {WeightFormat::kE4m3Groups, m, 2048, 2048, 128});
     add("e4m3", {WeightFormat::kE4m3, m, 32000, 2048, 2048});
   }
 }

@@ -8,8 +8,10 @@ namespace zqfp::kernels {
 namespace {
 
 constexpr WeightFormat kFormats[] = {
-    WeightFormat::kF32,  WeightFormat::kBf16,     WeightFormat::kF16,
-    WeightFormat::kE4m3, WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift};
+    WeightFormat::kF32,        WeightFormat::kBf16,
+    WeightFormat::kF16,        WeightFormat::kE4m3,
+    WeightFormat::kE4m3Groups, WeightFormat::kE2m1Free,
+    WeightFormat::kE2m1Shift,  WeightFormat::kE2m1E4m3};
 constexpr int64_t kGroupSizes[] = {32, 64, 128, 256};
 
 class MatmulTest : public OpTest {
@@ -31,7 +33,9 @@ class MatmulTest : public OpTest {
   void Check(WeightFormat format, int64_t m, int64_t n, int64_t k,
              Epilogue epilogue, int64_t lorc_rank = 0) {
     std::mt19937 random(static_cast<uint32_t>(m * 7919 + n * 104729 + k));
-    const int64_t group_size = kGroupSizes[(m + n + k) % 4];
+    const int64_t turn = m + n + k;
+    const bool takes_16 = format == WeightFormat::kE2m1E4m3 && turn % 3 > 0;
+    const int64_t group_size = takes_16 ? 16 : kGroupSizes[turn % 4];
     TestWeight weight = MakeWeight(random, format, n, k, group_size);
     if (lorc_rank > 0) AddLorc(random, ValueFormat::kBf16, lorc_rank, weight);
     const GuardedArray<float> x = RandomFloats(random, m * k);
@@ -85,8 +89,8 @@ TEST_P(MatmulTest, ManyTiles) {
 
 TEST_P(MatmulTest, LowRankBranch) {
   for (const WeightFormat format :
-       {WeightFormat::kE4m3, WeightFormat::kE2m1Free,
-        WeightFormat::kE2m1Shift}) {
+       {WeightFormat::kE4m3, WeightFormat::kE4m3Groups, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift, WeightFormat::kE2m1E4m3}) {
     for (const Epilogue epilogue : kEpilogues) {
       for (const int64_t rank : {1, 8, 19}) {
         Check(format, 1, 21, 172, epilogue, rank);

@@ -81,6 +81,31 @@ TEST_P(RmsNormTest, EveryMagnitudeAndEpsilon) {
   }
 }
 
+// y may be the residual, which is added after the weight.
+TEST_P(RmsNormTest, JoinsAResidual) {
+  std::mt19937 random(5);
+  for (const int64_t dim : {1, 7, 16, 33, 300}) {
+    const GuardedArray<float> x = RandomFloats(random, 3 * dim);
+    const GuardedArray<float> weight = RandomFloats(random, dim);
+    GuardedArray<float> y = RandomFloats(random, 3 * dim);
+    std::vector<Expected> wanted = Exact(x, weight, 3, kEpsilon);
+    for (int64_t i = 0; i < y.size(); ++i) {
+      Expected& want = wanted[static_cast<size_t>(i)];
+      want.value += y[i];
+      want.tolerance += 0x1p-24 * std::fabs(want.value);
+    }
+    ops().rms_norm({.num_rows = 3,
+                    .dim = dim,
+                    .epsilon = kEpsilon,
+                    .x = x.data(),
+                    .weight = weight.data(),
+                    .residual = y.data(),
+                    .y = y.data()},
+                   MakeExec({.num_tokens = 3, .k = dim}));
+    ExpectClose(y, wanted, fmt::format("residual {}", dim));
+  }
+}
+
 TEST_P(RmsNormTest, ZeroRowIsZero) {
   const GuardedArray<float> x(20), weight(20, 3.0f);
   GuardedArray<float> y = Unwritten(20);

@@ -24,6 +24,7 @@ struct TestWeight {
   GuardedArray<float> row_scale;
   GuardedArray<float> group_scale;
   GuardedArray<uint8_t> shift;
+  GuardedArray<uint8_t> scale_code;
 };
 
 inline std::string Name(WeightFormat format) {
@@ -36,8 +37,12 @@ inline std::string Name(WeightFormat format) {
       return "f16";
     case WeightFormat::kE4m3:
       return "e4m3";
+    case WeightFormat::kE4m3Groups:
+      return "e4m3 groups";
     case WeightFormat::kE2m1Free:
       return "e2m1 free";
+    case WeightFormat::kE2m1E4m3:
+      return "e2m1 e4m3";
     case WeightFormat::kE2m1Shift:
       return "e2m1 shift";
   }
@@ -46,7 +51,8 @@ inline std::string Name(WeightFormat format) {
 
 inline bool IsE2m1(WeightFormat format) {
   return format == WeightFormat::kE2m1Free ||
-         format == WeightFormat::kE2m1Shift;
+         format == WeightFormat::kE2m1Shift ||
+         format == WeightFormat::kE2m1E4m3;
 }
 
 inline float RandomScale(std::mt19937& random) {
@@ -75,34 +81,72 @@ inline void FillFloats(std::mt19937& random, TestWeight& weight) {
   }
 }
 
-// Any code but the NaNs.
+// Any code but the NaNs; with groups, every three rows share their scales.
 inline void FillE4m3(std::mt19937& random, TestWeight& weight) {
-  const WeightView& view = weight.view;
+  WeightView& view = weight.view;
+  const bool grouped = view.format == WeightFormat::kE4m3Groups;
+  const int64_t num_groups = grouped ? NumGroups(view.k, view.group_size) : 1;
+  view.scale_rows = grouped ? 3 : 1;
+  const int64_t scale_count =
+      (view.n + view.scale_rows - 1) / view.scale_rows * num_groups;
   weight.data = GuardedArray<uint8_t>(view.n * view.k);
-  weight.row_scale = GuardedArray<float>(view.n);
+  weight.row_scale = GuardedArray<float>(grouped ? 0 : view.n);
+  weight.group_scale = GuardedArray<float>(grouped ? scale_count : 0);
+  for (float& scale : weight.row_scale) scale = RandomScale(random);
+  for (float& scale : weight.group_scale) scale = RandomScale(random);
   for (int64_t n = 0; n < view.n; ++n) {
-    weight.row_scale[n] = RandomScale(random);
     for (int64_t k = 0; k < view.k; ++k) {
+      const float scale =
+          grouped ? weight.group_scale[n / view.scale_rows * num_groups +
+                                       k / view.group_size]
+                  : weight.row_scale[n];
       const int magnitude = static_cast<int>(random() % 0x7f);
       const int sign = static_cast<int>(random() % 2) << 7;
       const uint8_t code = static_cast<uint8_t>(sign | magnitude);
       weight.data[n * view.k + k] = code;
-      weight.exact.push_back(double{weight.row_scale[n]} * E4m3ToFloat(code));
+      weight.exact.push_back(double{scale} * E4m3ToFloat(code));
     }
   }
 }
 
-// Any codes, any shift of 0..14; the spare nibble of an odd row is garbage.
-inline void FillE2m1(std::mt19937& random, TestWeight& weight) {
+// The factor of row n and group g of an e2m1 weight.
+inline double ExactScale(const TestWeight& weight, int64_t n, int64_t g) {
   const WeightView& view = weight.view;
+  const int64_t at = n * NumGroups(view.k, view.group_size) + g;
+  switch (view.format) {
+    case WeightFormat::kE2m1Free:
+      return weight.group_scale[at];
+    case WeightFormat::kE2m1E4m3:
+      return double{view.global_scale} / view.global_divisor *
+             E4m3ToFloat(weight.scale_code[at]);
+    default:
+      return std::ldexp(weight.row_scale[n], -int{weight.shift[at]});
+  }
+}
+
+// Any codes, any shift of 0..14, any scale code from 0 to 448; the spare nibble
+// of an odd row is garbage.
+inline void FillE2m1(std::mt19937& random, TestWeight& weight) {
+  WeightView& view = weight.view;
   const int64_t row_bytes = (view.k + 1) / 2;
   const int64_t num_groups = NumGroups(view.k, view.group_size);
+  const int64_t num_scales = view.n * num_groups;
+  const bool shifts = view.format == WeightFormat::kE2m1Shift;
   const bool free = view.format == WeightFormat::kE2m1Free;
+  const bool coded = view.format == WeightFormat::kE2m1E4m3;
   weight.data = GuardedArray<uint8_t>(view.n * row_bytes);
   for (uint8_t& byte : weight.data) byte = static_cast<uint8_t>(random());
-  weight.row_scale = GuardedArray<float>(free ? 0 : view.n);
-  weight.group_scale = GuardedArray<float>(free ? view.n * num_groups : 0);
-  weight.shift = GuardedArray<uint8_t>(free ? 0 : view.n * num_groups);
+  weight.row_scale = GuardedArray<float>(shifts ? view.n : 0);
+  weight.group_scale = GuardedArray<float>(free ? num_scales : 0);
+  weight.shift = GuardedArray<uint8_t>(shifts ? num_scales : 0);
+  weight.scale_code = GuardedArray<uint8_t>(coded ? num_scales : 0);
+  if (coded) {
+    view.global_scale = RandomScale(random);
+    view.global_divisor = RandomScale(random);
+  }
+  for (uint8_t& code : weight.scale_code) {
+    code = static_cast<uint8_t>(random() % 0x7f);
+  }
   for (float& scale : weight.row_scale) scale = RandomScale(random);
   for (float& scale : weight.group_scale) scale = RandomScale(random);
   for (uint8_t& shift : weight.shift) {
@@ -114,10 +158,7 @@ inline void FillE2m1(std::mt19937& random, TestWeight& weight) {
   }
   for (int64_t n = 0; n < view.n; ++n) {
     for (int64_t k = 0; k < view.k; ++k) {
-      const int64_t group = n * num_groups + k / view.group_size;
-      const double scale =
-          free ? double{weight.group_scale[group]}
-               : std::ldexp(weight.row_scale[n], -int{weight.shift[group]});
+      const double scale = ExactScale(weight, n, k / view.group_size);
       const uint8_t byte = weight.data[n * row_bytes + k / 2];
       weight.exact.push_back(scale *
                              E2m1ToFloat(k % 2 == 0 ? byte & 15 : byte >> 4));
@@ -131,7 +172,8 @@ inline TestWeight MakeWeight(std::mt19937& random, WeightFormat format,
   weight.view = {.format = format, .n = n, .k = k, .group_size = group_size};
   if (IsE2m1(format)) {
     FillE2m1(random, weight);
-  } else if (format == WeightFormat::kE4m3) {
+  } else if (format == WeightFormat::kE4m3 ||
+             format == WeightFormat::kE4m3Groups) {
     FillE4m3(random, weight);
   } else {
     FillFloats(random, weight);
@@ -140,6 +182,7 @@ inline TestWeight MakeWeight(std::mt19937& random, WeightFormat format,
   weight.view.row_scale = weight.row_scale.data();
   weight.view.group_scale = weight.group_scale.data();
   weight.view.shift = weight.shift.data();
+  weight.view.scale_code = weight.scale_code.data();
   return weight;
 }
 

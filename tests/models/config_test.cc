@@ -16,6 +16,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+constexpr LayerSpan kFull = LayerSpan::kFull;
+constexpr LayerSpan kWindow = LayerSpan::kWindow;
+
 // The smallest config that is accepted; tests change one thing in it.
 nlohmann::json Minimal() {
   return {{"architectures", {"LlamaForCausalLM"}},
@@ -188,7 +191,8 @@ TEST(ConfigTest, Qwen25HasBiasesAndNoWindowUnlessAsked) {
   config["use_sliding_window"] = true;
   parsed = MustParse(config.dump());
   EXPECT_EQ(parsed.sliding_window, 32768);
-  EXPECT_EQ(parsed.first_window_layer, 21);
+  EXPECT_FALSE(parsed.IsWindowed(20));
+  EXPECT_TRUE(parsed.IsWindowed(21));
 }
 
 TEST(ConfigTest, Qwen3HasNormsAndItsOwnHeadDim) {
@@ -307,14 +311,20 @@ TEST(ConfigTest, LayerTypes) {
   config["use_sliding_window"] = true;
   config["sliding_window"] = 16;
   config["max_window_layers"] = 2;
-  EXPECT_EQ(MustParse(config.dump()).first_window_layer, 2);
+  EXPECT_THAT(MustParse(config.dump()).layer_spans,
+              ElementsAre(kFull, kFull, kWindow, kWindow));
   config["layer_types"] = {full, sliding, sliding, sliding};
-  EXPECT_EQ(MustParse(config.dump()).first_window_layer, 1);
+  EXPECT_THAT(MustParse(config.dump()).layer_spans,
+              ElementsAre(kFull, kWindow, kWindow, kWindow));
   EXPECT_EQ(MustParse(config.dump()).sliding_window, 16);
   config["layer_types"] = {full, full, full, full};
   EXPECT_EQ(MustParse(config.dump()).sliding_window, 0);
   config["layer_types"] = {sliding, full, sliding, full};
-  ExpectRefusal(config, "full_attention layer above a sliding_attention");
+  EXPECT_THAT(MustParse(config.dump()).layer_spans,
+              ElementsAre(kWindow, kFull, kWindow, kFull));
+  config["layer_types"] = {sliding, sliding, sliding, sliding};
+  EXPECT_THAT(MustParse(config.dump()).layer_spans, IsEmpty());
+  EXPECT_TRUE(MustParse(config.dump()).IsWindowed(0));
   config["layer_types"] = {full, sliding};
   ExpectRefusal(config, "layer_types: want a list of 4");
   config["layer_types"] = {full, full, full, "chunked_attention"};
@@ -335,7 +345,7 @@ TEST(ConfigTest, WindowBeyondTheLastLayerIsNone) {
   config["use_sliding_window"] = true;  // max_window_layers 28 of 4 layers
   const Config parsed = MustParse(config.dump());
   EXPECT_EQ(parsed.sliding_window, 0);
-  EXPECT_EQ(parsed.first_window_layer, 0);
+  EXPECT_THAT(parsed.layer_spans, IsEmpty());
 }
 
 TEST(ConfigTest, BiasesOfLlamaAndQwen3) {
@@ -358,9 +368,9 @@ TEST(ConfigTest, ArchitectureAndModelTypeMustAgree) {
   config["model_type"] = "mistral";
   ExpectRefusal(config, "model_type: want \"llama\", as LlamaForCausalLM");
   config = Minimal();
-  config["architectures"] = {"GPT2LMHeadModel"};
+  config["architectures"] = {"MixtralForCausalLM"};
   ExpectRefusal(config,
-                "architectures: [\"GPT2LMHeadModel\"] is not supported; "
+                "architectures: [\"MixtralForCausalLM\"] is not supported; "
                 "supported are LlamaForCausalLM, MistralForCausalLM");
   EXPECT_EQ(Parse(config).status().code(), absl::StatusCode::kUnimplemented);
   config.erase("architectures");
@@ -509,7 +519,7 @@ TEST(ConfigTest, QuantizationOfOtherKinds) {
 }
 
 TEST(ConfigTest, QuantizationThatIsNotSupported) {
-  for (const char* method : {"gptq", "awq", "fp8", "compressed-tensors"}) {
+  for (const char* method : {"gptq", "awq", "bitsandbytes"}) {
     nlohmann::json config = Minimal();
     config["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
     ExpectRefusal(config, std::string(method) + " is not supported");

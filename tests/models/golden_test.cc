@@ -11,6 +11,7 @@
 #include "models/model.h"
 #include "nlohmann/json.hpp"
 #include "tests/assets.h"
+#include "tests/models/logit_bound.h"
 #include "tests/models/sequence_runner.h"
 
 namespace zqfp {
@@ -19,6 +20,7 @@ namespace {
 using kernels::ValueFormat;
 using nlohmann::json;
 using ::zqfp::testing::AssetPath;
+using ::zqfp::testing::LogitBound;
 using ::zqfp::testing::SequenceRunner;
 using ::zqfp::testing::SourcePath;
 
@@ -35,18 +37,6 @@ std::vector<std::string> Variants() {
   }
   std::sort(names.begin(), names.end());
   return names;
-}
-
-// How far two f32 forward passes may differ: every one of the 7 sequential
-// linears and norms of a layer may round its k products and sums each at
-// 2^-24, of values as large as the largest logit, and a later layer may
-// amplify what an earlier one did (8 covers weights of gain 1.5 and two
-// layers, with the softmax's).
-double LogitBound(const Config& config, double largest) {
-  const double steps = 7.0 * static_cast<double>(config.num_layers) + 1;
-  const double k =
-      static_cast<double>(std::max(config.model_dim, config.ffn_dim));
-  return 8 * steps * k * std::ldexp(1.0, -24) * largest;
 }
 
 class GoldenTest : public ::testing::TestWithParam<std::string> {};

@@ -46,6 +46,34 @@ TEST(SimulatedActivationsTest, ByHand) {
   EXPECT_THAT(Round(ActivationFormat::kNone, {0.1f, 7}), ElementsAre(0.1f, 7));
 }
 
+// The scale of the file, whatever the values are; beyond 448 it saturates.
+TEST(SimulatedActivationsTest, StaticScale) {
+  const std::vector<float> x = {0.5f, 0.53f, -8.5f, 1000, -1e30f, 0};
+  std::vector<float> y(x.size());
+  RoundTokens(
+      ActivationFormat::kE4m3Static,
+      {.num_tokens = 2, .dim = 3, .x = x.data(), .y = y.data(), .scale = 0.5f},
+      {});
+  EXPECT_THAT(y, ElementsAre(0.5f, 0.5f, -8, 224, -224, 0));
+}
+
+// Each group as a token of its own, the last one short; in place.
+TEST(SimulatedActivationsTest, GroupsOfColumns) {
+  std::vector<float> x = {448, 17, 4.48f, 0.17f, -18};
+  const std::vector<float> first = Round(ActivationFormat::kE4m3, {448, 17});
+  const std::vector<float> second =
+      Round(ActivationFormat::kE4m3, {4.48f, 0.17f});
+  RoundTokens(ActivationFormat::kE4m3Groups,
+              {.num_tokens = 1,
+               .dim = 5,
+               .x = x.data(),
+               .y = x.data(),
+               .group_size = 2},
+              {});
+  EXPECT_THAT(x, ElementsAre(first[0], first[1], second[0], second[1], -18));
+  EXPECT_NE(second[1], 0.17f);
+}
+
 TEST(SimulatedActivationsTest, ZerosStay) {
   for (const ActivationFormat format :
        {ActivationFormat::kE4m3, ActivationFormat::kE5m2,

@@ -40,8 +40,10 @@ EditableCheckpoint M2(HeadFormat head = HeadFormat::kE4m3) {
 }
 
 TEST(Weights, WhatIsWrittenUnchangedLoads) {
-  for (const char* name : {"llama_mha", "llama_f32", "llama_f16", "qwen2",
-                           "qwen3", "llama_mqa_bias", "llama_gqa_tied"}) {
+  for (const char* name :
+       {"llama_mha", "llama_f32", "llama_f16", "qwen2", "qwen3",
+        "llama_mqa_bias", "llama_gqa_tied", "opt", "opt_no_bias", "gemma2",
+        "gemma3", "phi3", "gpt2", "gpt2_untied"}) {
     EXPECT_EQ(LoadStatus(EditableCheckpoint::Golden(name)), absl::OkStatus())
         << name;
   }
@@ -57,13 +59,15 @@ TEST(Weights, WhatIsWrittenUnchangedLoads) {
   }
 }
 
-// Every tensor of four models in turn: absent, of another shape, of another
+// Every tensor of some models in turn: absent, of another shape, of another
 // dtype. Each message names it.
 TEST(Weights, NamesTheTensorThatIsNotAsTheConfigSays) {
   for (const EditableCheckpoint& sound :
        {EditableCheckpoint::Golden("llama_mqa_bias"),
         EditableCheckpoint::Golden("qwen2"),
-        EditableCheckpoint::Golden("qwen3"), M2()}) {
+        EditableCheckpoint::Golden("qwen3"), EditableCheckpoint::Golden("opt"),
+        EditableCheckpoint::Golden("phi3"), EditableCheckpoint::Golden("gpt2"),
+        M2()}) {
     for (const auto& [name, tensor] : sound.tensors) {
       EditableCheckpoint absent = sound;
       absent.tensors.erase(name);
@@ -163,6 +167,56 @@ TEST(Weights, ATiedHeadIsTheEmbeddingUnderEitherName) {
   EditableCheckpoint neither = sound;
   neither.tensors.erase("model.embed_tokens.weight");
   EXPECT_THAT(Message(neither), HasSubstr("model.embed_tokens.weight"));
+}
+
+// The names of a file of the bare model lack its prefix; GPT-2's first ones
+// also store the causal mask.
+TEST(Weights, ABareModelLacksThePrefix) {
+  const std::map<std::string, std::string> prefixes = {
+      {"opt", "model."}, {"gpt2", "transformer."}};
+  for (const auto& [name, prefix] : prefixes) {
+    EditableCheckpoint bare = EditableCheckpoint::Golden(name);
+    const EditableCheckpoint sound = bare;
+    bare.tensors.clear();
+    for (const auto& [tensor_name, tensor] : sound.tensors) {
+      ASSERT_TRUE(tensor_name.starts_with(prefix)) << tensor_name;
+      bare.tensors[tensor_name.substr(prefix.size())] = tensor;
+    }
+    EXPECT_EQ(LoadStatus(bare), absl::OkStatus()) << name;
+    EditableCheckpoint twice = sound;
+    twice.tensors.insert(*bare.tensors.begin());
+    EXPECT_THAT(Message(twice), HasSubstr("want only tensors that"));
+  }
+  EditableCheckpoint masked = EditableCheckpoint::Golden("gpt2");
+  masked.tensors["transformer.h.0.attn.bias"] = {
+      "U8", {4}, std::string(4, '\1')};
+  EXPECT_EQ(LoadStatus(masked), absl::OkStatus());
+  masked.tensors["transformer.h.0.mlp.bias"] = {
+      "U8", {4}, std::string(4, '\1')};
+  EXPECT_THAT(Message(masked), HasSubstr("transformer.h.0.mlp.bias"));
+}
+
+// A fused tensor is as long as its parts together.
+TEST(Weights, FusedTensorsHaveOneShape) {
+  const auto with = [](const char* name, const char* key, int value) {
+    EditableCheckpoint changed = EditableCheckpoint::Golden(name);
+    changed.config[key] = value;
+    return Message(changed);
+  };
+  EXPECT_THAT(with("phi3", "num_key_value_heads", 1),
+              AllOf(HasSubstr("self_attn.qkv_proj.weight: want"),
+                    HasSubstr("[48, 32]"), HasSubstr("[64, 32]")));
+  EXPECT_THAT(with("phi3", "intermediate_size", 41),
+              AllOf(HasSubstr("mlp.gate_up_proj.weight"), HasSubstr("[82, 32]"),
+                    HasSubstr("[80, 32]")));
+  EXPECT_THAT(with("gpt2", "n_inner", 41),
+              AllOf(HasSubstr("mlp.c_fc.weight"), HasSubstr("[32, 41]"),
+                    HasSubstr("[32, 128]")));
+  EXPECT_THAT(with("gpt2", "n_positions", 65),
+              AllOf(HasSubstr("wpe.weight"), HasSubstr("[65, 32]")));
+  EXPECT_THAT(with("opt", "max_position_embeddings", 65),
+              AllOf(HasSubstr("embed_positions.weight"), HasSubstr("[67, 32]"),
+                    HasSubstr("[66, 32]")));
 }
 
 TEST(QuantizedWeights, ShiftsStayInTheExactnessWindow) {

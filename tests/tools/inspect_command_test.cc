@@ -46,6 +46,23 @@ TEST(InspectCommand, SummaryNamesWhatMatters) {
   EXPECT_THAT(outcome.out, Not(HasSubstr("q_proj")));  // nobody asked
 }
 
+TEST(InspectCommand, ModelsQuantizedElsewhere) {
+  const std::string root =
+      zqfp::testing::SourcePath("tests/golden/foreign") + "/";
+  const nlohmann::json layers =
+      InspectJson("--explain --model " + root + "ct_nvfp4")["layers"];
+  EXPECT_EQ(layers[0]["weights"], "e2m1 nvfp4 group 16");
+  EXPECT_EQ(layers[0]["note"], "scale product not rounded");
+  const std::string four_bits = "--explain --model " + root + "ct_nvfp4_a4";
+  const Outcome refused = Inspect(four_bits);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("input_activations: 4-bit float"));
+  EXPECT_EQ(
+      InspectJson(four_bits + " --weight_only")["layers"][0]["activations"],
+      "f32 (weight only)");
+  EXPECT_EQ(Inspect(four_bits + " --weight_only --strict").exit_code, 1);
+}
+
 TEST(InspectCommand, MemoryAddsUp) {
   const nlohmann::json memory =
       InspectJson("--context 100 --kv e4m3")["memory"];
@@ -102,9 +119,9 @@ TEST(InspectCommand, TensorsAreThoseOfTheFile) {
 TEST(InspectCommand, OpsShowEveryOpUnderEveryBackendThatRuns) {
   const nlohmann::json ops = InspectJson("--ops")["ops"];
   ASSERT_TRUE(ops["reference"].is_object());
-  for (const char* op :
-       {"embed", "rms_norm", "quantize_tokens", "matmul", "matmul_a8", "rope",
-        "store_kv", "attention", "swiglu"}) {
+  for (const char* op : {"embed", "add_positions", "rms_norm", "layer_norm",
+                         "quantize_tokens", "matmul", "matmul_a8", "rope",
+                         "store_kv", "attention", "activate", "softcap"}) {
     EXPECT_EQ(ops["reference"][op], "reference");
     for (const auto& [backend, table] : ops.items()) {
       if (table.is_string()) continue;  // not runnable here: the reason

@@ -172,8 +172,9 @@ TEST(RunCommand, WrongFlagsAreUsageErrors) {
 }
 
 TEST(RunCommand, WhatCannotBeDoneIsOneMessage) {
-  ExpectFailure("--model /nonexistent --prompt a",
-                "/nonexistent: want a model directory, found nothing there");
+  ExpectFailure(
+      "--model /nonexistent --prompt a",
+      "/nonexistent: want a model directory or file, found nothing there");
   ExpectFailure("--prompt \"$(printf 'caf\\351')\"", "UTF-8");
   ExpectFailure("--prompt a --context 4000", "want 2 .. 1024 tokens");
   ExpectFailure("--prompt a --backend mmx", "mmx");

@@ -117,7 +117,7 @@ struct Generation {
 enum class KvFormat { kAuto, kF32, kBf16, kE4m3 };
 
 struct LoadOptions {
-  std::string directory;  // a Hugging Face style model directory
+  std::string directory;  // a Hugging Face style one, or a GGUF file
   int num_threads = 0;    // 0: physical cores
   KvFormat kv_format = KvFormat::kAuto;
   int64_t context_tokens = 0;  // cache size; 0: the model's, at most 4096
@@ -125,6 +125,9 @@ struct LoadOptions {
   // ZQFP_BACKEND says, else the best of this machine. Never another one.
   std::string backend;
   bool strict = false;  // refuse to run an operation on a slower fallback
+  // Run a quantized model with f32 inputs and the cache of kv_format, whatever
+  // its file asks for.
+  bool weight_only = false;
 };
 
 // What was loaded, and how it runs.

@@ -14,7 +14,7 @@ struct Query {
   const int32_t* page_table;
   int64_t kv_head;
   const float* q;
-  float scale;
+  const AttentionArgs& args;
 
   int64_t Row(int64_t position) const {
     const int64_t page = page_table[position / pages.page_size];
@@ -34,7 +34,13 @@ float Score(const Query& query, int64_t row) {
   }
   const float key_scale =
       kFormat == ValueFormat::kE4m3 ? query.pages.k_scale[row] : 1.0f;
-  return SumLanes(sum) * key_scale * query.scale;
+  return SumLanes(sum) * key_scale * query.args.scale;
+}
+
+void CapScores(float softcap, int64_t count, float* score) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    _mm256_store_ps(score + i, Cap(_mm256_load_ps(score + i), softcap));
+  }
 }
 
 // Online softmax: what was summed so far shrinks when a larger score turns up.
@@ -92,19 +98,20 @@ void AddValues(const Query& query, const int64_t* row, const float* weight,
   }
 }
 
-// y = softmax(scale * q K^T) V over the positions [first, last].
+// y = softmax(cap(scale * q K^T)) V over the positions [first, last].
 template <ValueFormat kFormat>
 void Attend(const Query& query, int64_t first, int64_t last, float* y) {
   const int64_t dim = query.pages.head_dim;
   Softmax state;
   int64_t row[kTileKeys];
-  alignas(32) float score[kTileKeys];
+  alignas(32) float score[kTileKeys] = {};
   for (int64_t p = first; p <= last; p += kTileKeys) {
     const int64_t count = last - p + 1 < kTileKeys ? last - p + 1 : kTileKeys;
     for (int64_t i = 0; i < count; ++i) {
       row[i] = query.Row(p + i);
       score[i] = Score<kFormat>(query, row[i]);
     }
+    if (query.args.softcap > 0) CapScores(query.args.softcap, count, score);
     Weigh(score, count, dim, state);
     AddValues<kFormat>(query, row, score, count, state);
   }
@@ -132,9 +139,8 @@ void Run(const AttentionArgs& args, const Exec& exec) {
       const int64_t first = args.window > 0 && start > 0 ? start : 0;
       const int64_t at =
           ((begin + row) * args.num_heads + head) * pages.head_dim;
-      Attend<kFormat>(
-          {pages, page_table, head / group, args.q + at, args.scale}, first,
-          position, args.y + at);
+      Attend<kFormat>({pages, page_table, head / group, args.q + at, args},
+                      first, position, args.y + at);
     };
     ParallelFor(exec, rows * args.num_heads,
                 GrainFor(batch.context_len[s] * pages.head_dim),

@@ -9,11 +9,13 @@ namespace {
 template <ValueFormat kFormat>
 void CopyRows(const EmbedArgs& args, const Exec& exec) {
   const int64_t dim = args.model_dim;
+  const __m256 scale = _mm256_set1_ps(args.scale);
   ParallelFor(exec, args.num_tokens, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = 0; i < dim; i += kLanes) {
-        StoreF32(args.y + t * dim + i, dim - i,
-                 Load<kFormat>(args.table, args.id[t] * dim + i, dim - i));
+        const __m256 row =
+            Load<kFormat>(args.table, args.id[t] * dim + i, dim - i);
+        StoreF32(args.y + t * dim + i, dim - i, _mm256_mul_ps(scale, row));
       }
     }
   });

@@ -2,7 +2,8 @@
 #ifndef ZQFP_KERNELS_CPU_AVX2_LANES_H_
 #define ZQFP_KERNELS_CPU_AVX2_LANES_H_
 
-// 8 numbers at a time: loads from every storage format, sums, exp. `count` is
+// 8 numbers at a time: loads from every storage format, sums, exp and what is
+// made of it. `count` is
 // how many elements there are from the first lane on; lanes beyond it are
 // neither read nor written, and zero in a register.
 
@@ -160,6 +161,22 @@ inline __m256 Exp(__m256 x) {
   y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(1.0f));
   y = _mm256_fmadd_ps(y, r, _mm256_set1_ps(1.0f));
   return ScaleByPowerOfTwo(y, n);
+}
+
+// x sigmoid(u).
+inline __m256 TimesSigmoid(__m256 x, __m256 u) {
+  const __m256 e = Exp(_mm256_sub_ps(_mm256_setzero_ps(), u));
+  return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
+}
+
+// cap * tanh(x / cap), with tanh(z) = 1 - 2 / (1 + exp(2 z)).
+inline __m256 Cap(__m256 x, float cap) {
+  const __m256 z = _mm256_div_ps(x, _mm256_set1_ps(cap));
+  const __m256 one = _mm256_set1_ps(1.0f);
+  const __m256 e = Exp(_mm256_add_ps(z, z));
+  const __m256 tanh = _mm256_sub_ps(
+      one, _mm256_div_ps(_mm256_set1_ps(2.0f), _mm256_add_ps(one, e)));
+  return _mm256_mul_ps(_mm256_set1_ps(cap), tanh);
 }
 
 }  // namespace

@@ -47,9 +47,14 @@ struct F32x8 {
                          _mm256_set1_epi32(static_cast<int>(0x80000000u)));
     return _mm256_or_ps(magnitude, _mm256_castsi256_ps(sign));
   }
-  // Lane j holds the elements 8j .. 8j+7 of a block of 64: groups of 32.
-  static V Spread(const float* scale, int64_t) {
-    return _mm256_set_m128(_mm_set1_ps(scale[1]), _mm_set1_ps(scale[0]));
+  // Lane j holds the elements 8j .. 8j+7 of a block: group 8j / group_size,
+  // whose scale is that lane of `scales`.
+  static V Spread(V scales, int64_t group_size) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const int log2 =
+        __builtin_ctzll(static_cast<unsigned long long>(group_size));
+    const __m256i group = _mm256_srl_epi32(lane, _mm_cvtsi32_si128(log2 - 3));
+    return _mm256_permutevar8x32_ps(scales, group);
   }
 };
 

@@ -29,7 +29,12 @@ void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept {
       for (int64_t i = 0; i < dim; i += kLanes) {
         const __m256 v = LoadF32(x + i, dim - i);
         const __m256 w = LoadF32(args.weight + i, dim - i);
-        StoreF32(y + i, dim - i, _mm256_mul_ps(_mm256_mul_ps(v, inverse), w));
+        __m256 out = _mm256_mul_ps(_mm256_mul_ps(v, inverse), w);
+        if (args.residual != nullptr) {
+          out =
+              _mm256_add_ps(out, LoadF32(args.residual + r * dim + i, dim - i));
+        }
+        StoreF32(y + i, dim - i, out);
       }
     }
   });

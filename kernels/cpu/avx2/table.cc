@@ -7,14 +7,17 @@ namespace zqfp::kernels {
 constinit const OpTable kAvx2Table = {
     .name = "avx2",
     .embed = avx2::Embed,
+    .add_positions = avx2::AddPositions,
     .rms_norm = avx2::RmsNorm,
+    .layer_norm = avx2::LayerNorm,
     .quantize_tokens = avx2::QuantizeTokens,
     .matmul = avx2::Matmul,
     .matmul_a8 = avx2::MatmulA8,
     .rope = avx2::Rope,
     .store_kv = avx2::StoreKv,
     .attention = avx2::Attention,
-    .swiglu = avx2::SwiGlu,
+    .activate = avx2::Activate,
+    .softcap = avx2::Softcap,
     .workspace_bytes = avx2::WorkspaceBytes,
 };
 

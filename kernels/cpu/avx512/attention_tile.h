@@ -181,10 +181,17 @@ inline __mmask16 Visible(const BlockState& state, const TileRows& tile,
   return static_cast<__mmask16>(Mask(end) & ~Mask(begin));
 }
 
+inline void CapScores(float softcap, const TileRows& tile, float* score) {
+  for (int64_t key = 0; key < tile.count; key += kLanes) {
+    _mm512_store_ps(score + key, Cap(_mm512_load_ps(score + key), softcap));
+  }
+}
+
 // Scores to weights; what was summed so far shrinks where the maximum grew.
 // Values' scales join the weights.
 inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
                     BlockState& state) {
+  if (args.softcap > 0) CapScores(args.softcap, tile, state.score[i]);
   const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
   __m512 largest = lowest;
   for (int64_t key = 0; key < tile.count; key += kLanes) {

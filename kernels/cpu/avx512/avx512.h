@@ -9,7 +9,9 @@
 namespace zqfp::kernels::avx512 {
 
 void Embed(const EmbedArgs& args, const Exec& exec) noexcept;
+void AddPositions(const AddPositionsArgs& args, const Exec& exec) noexcept;
 void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept;
+void LayerNorm(const LayerNormArgs& args, const Exec& exec) noexcept;
 void QuantizeTokens(const QuantizeTokensArgs& args, const Exec& exec) noexcept;
 void Matmul(const MatmulArgs& args, const Exec& exec) noexcept;
 // Matmul where the weight is e4m3 or e2m1 (in matmul_a8.cc).
@@ -18,7 +20,8 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
 void Rope(const RopeArgs& args, const Exec& exec) noexcept;
 void StoreKv(const StoreKvArgs& args, const Exec& exec) noexcept;
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
-void SwiGlu(const SwiGluArgs& args, const Exec& exec) noexcept;
+void Activate(const ActivateArgs& args, const Exec& exec) noexcept;
+void Softcap(const SoftcapArgs& args, const Exec& exec) noexcept;
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
 }  // namespace zqfp::kernels::avx512

@@ -44,13 +44,15 @@ struct F32x16 {
     return _mm512_permutexvar_ps(
         _mm512_srli_epi32(packed, static_cast<unsigned>(4 * i)), table);
   }
-  // Lane j holds the elements 8j .. 8j+7 of a block: group 8j / group_size.
-  static V Spread(const float* scale, int64_t group_size) {
+  // Lane j holds the elements 8j .. 8j+7 of a block: group 8j / group_size,
+  // whose scale is that lane of `scales`.
+  static V Spread(V scales, int64_t group_size) {
     const __m512i lane =
         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i group = _mm512_srli_epi32(lane, group_size == 32 ? 2 : 3);
-    return _mm512_permutexvar_ps(group,
-                                 _mm512_castps128_ps512(_mm_load_ps(scale)));
+    const int log2 =
+        __builtin_ctzll(static_cast<unsigned long long>(group_size));
+    const __m512i group = _mm512_srl_epi32(lane, _mm_cvtsi32_si128(log2 - 3));
+    return _mm512_permutexvar_ps(group, scales);
   }
 };
 

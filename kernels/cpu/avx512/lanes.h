@@ -2,7 +2,8 @@
 #ifndef ZQFP_KERNELS_CPU_AVX512_LANES_H_
 #define ZQFP_KERNELS_CPU_AVX512_LANES_H_
 
-// 16 numbers at a time: loads from every storage format, sums, exp.
+// 16 numbers at a time: loads from every storage format, sums, exp and what is
+// made of it.
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -114,6 +115,22 @@ inline __m512 Exp(__m512 x) {
   y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.0f));
   y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.0f));
   return _mm512_scalef_ps(y, n);
+}
+
+// x sigmoid(u).
+inline __m512 TimesSigmoid(__m512 x, __m512 u) {
+  const __m512 e = Exp(_mm512_sub_ps(_mm512_setzero_ps(), u));
+  return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
+}
+
+// cap * tanh(x / cap), with tanh(z) = 1 - 2 / (1 + exp(2 z)).
+inline __m512 Cap(__m512 x, float cap) {
+  const __m512 z = _mm512_div_ps(x, _mm512_set1_ps(cap));
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const __m512 e = Exp(_mm512_add_ps(z, z));
+  const __m512 tanh = _mm512_sub_ps(
+      one, _mm512_div_ps(_mm512_set1_ps(2.0f), _mm512_add_ps(one, e)));
+  return _mm512_mul_ps(_mm512_set1_ps(cap), tanh);
 }
 
 }  // namespace

@@ -30,8 +30,12 @@ void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept {
         const __mmask16 mask = Mask(dim - i);
         const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
         const __m512 w = _mm512_maskz_loadu_ps(mask, args.weight + i);
-        _mm512_mask_storeu_ps(y + i, mask,
-                              _mm512_mul_ps(_mm512_mul_ps(v, inverse), w));
+        __m512 out = _mm512_mul_ps(_mm512_mul_ps(v, inverse), w);
+        if (args.residual != nullptr) {
+          out = _mm512_add_ps(
+              out, _mm512_maskz_loadu_ps(mask, args.residual + r * dim + i));
+        }
+        _mm512_mask_storeu_ps(y + i, mask, out);
       }
     }
   });

@@ -7,14 +7,17 @@ namespace zqfp::kernels {
 constinit const OpTable kAvx512Table = {
     .name = "avx512",
     .embed = avx512::Embed,
+    .add_positions = avx512::AddPositions,
     .rms_norm = avx512::RmsNorm,
+    .layer_norm = avx512::LayerNorm,
     .quantize_tokens = avx512::QuantizeTokens,
     .matmul = avx512::Matmul,
     .matmul_a8 = avx512::MatmulA8,
     .rope = avx512::Rope,
     .store_kv = avx512::StoreKv,
     .attention = avx512::Attention,
-    .swiglu = avx512::SwiGlu,
+    .activate = avx512::Activate,
+    .softcap = avx512::Softcap,
     .workspace_bytes = avx512::WorkspaceBytes,
 };
 

@@ -6,6 +6,7 @@
 #include "kernels/cpu/avx512bf16/matmul_a8_gemm.h"
 #include "kernels/cpu/avx512bf16/matmul_a8_gemv.h"
 #include "kernels/cpu/low_rank.h"
+#include "kernels/cpu/quantized_matmul_f32.h"
 
 namespace zqfp::kernels::avx512bf16 {
 namespace {
@@ -46,16 +47,37 @@ void DecodeTokens(const MatmulA8Args& args, int64_t first, int64_t count,
               });
 }
 
+// Scales that no BF16 kernel knows: those of models quantized elsewhere. Their
+// files rarely want e4m3 tokens.
+bool NeedsF32(WeightFormat format) {
+  return format == WeightFormat::kE4m3Groups ||
+         format == WeightFormat::kE2m1E4m3;
+}
+
 }  // namespace
 
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
   const int64_t tokens =
       query.num_tokens < kMaxTokens ? query.num_tokens : kMaxTokens;
-  return LowRankBytes(query) + tokens * TokenStride(query.k) * 2 +
-         query.num_threads * (SlabBytes(query.k) + ScaleBytes(query.k));
+  const int64_t bytes =
+      LowRankBytes(query) + tokens * TokenStride(query.k) * 2 +
+      query.num_threads * (SlabBytes(query.k) + ScaleBytes(query.k));
+  const int64_t f32_bytes =
+      QuantizedMatmulF32<avx512::F32x16>::WorkspaceBytes(query);
+  return bytes > f32_bytes ? bytes : f32_bytes;
 }
 
 void MatmulA8(const MatmulA8Args& original, const Exec& exec) noexcept {
+  if (NeedsF32(original.weight.format)) {
+    return QuantizedMatmulF32<avx512::F32x16>::Run(
+        {.m = original.m,
+         .rows = {.codes = original.x.data, .scale = original.x.scale},
+         .weight = original.weight,
+         .bias = original.bias,
+         .residual = original.residual,
+         .y = original.y},
+        exec);
+  }
   MatmulA8Args args = original;
   uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
   if (args.weight.lorc.rank > 0) {

@@ -7,14 +7,17 @@ namespace zqfp::kernels {
 constinit const OpTable kAvx512Bf16Table = {
     .name = "avx512bf16",
     .embed = nullptr,
+    .add_positions = nullptr,
     .rms_norm = nullptr,
+    .layer_norm = nullptr,
     .quantize_tokens = nullptr,
     .matmul = nullptr,
     .matmul_a8 = avx512bf16::MatmulA8,
     .rope = nullptr,
     .store_kv = nullptr,
     .attention = nullptr,
-    .swiglu = nullptr,
+    .activate = nullptr,
+    .softcap = nullptr,
     .workspace_bytes = avx512bf16::WorkspaceBytes,
 };
 

@@ -17,6 +17,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kTooLarge = (int64_t{1} << 30) + 1;
 
 // Memory that the arguments may point at; Validate reads only ids and tables.
@@ -52,14 +53,15 @@ WeightView GoodWeight(WeightFormat format) {
           .data = bytes,
           .row_scale = floats,
           .group_scale = floats,
-          .shift = bytes};
+          .shift = bytes,
+          .scale_code = bytes};
 }
 
 TEST(ValidateTest, Weight) {
   for (const WeightFormat format :
        {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
-        WeightFormat::kE4m3, WeightFormat::kE2m1Free,
-        WeightFormat::kE2m1Shift}) {
+        WeightFormat::kE4m3, WeightFormat::kE4m3Groups, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift, WeightFormat::kE2m1E4m3}) {
     CheckAll<WeightView>(
         GoodWeight(format),
         {{"weight.n", [](WeightView& w) { w.n = 0; }},
@@ -81,6 +83,13 @@ TEST(ValidateTest, WeightScales) {
   CheckAll<WeightView>(GoodWeight(WeightFormat::kE2m1Free), {no_groups});
   CheckAll<WeightView>(GoodWeight(WeightFormat::kE2m1Shift),
                        {no_rows, no_shift});
+  CheckAll<WeightView>(GoodWeight(WeightFormat::kE4m3Groups),
+                       {no_groups, {"weight.scale_rows", [](WeightView& w) {
+                                      w.scale_rows = 0;
+                                    }}});
+  CheckAll<WeightView>(
+      GoodWeight(WeightFormat::kE2m1E4m3),
+      {{"weight.scale_code", [](WeightView& w) { w.scale_code = nullptr; }}});
   // What a format does not use may be missing.
   WeightView plain = {.n = 1, .k = 1, .data = bytes};
   EXPECT_TRUE(Validate(plain).ok());
@@ -88,17 +97,20 @@ TEST(ValidateTest, WeightScales) {
 
 TEST(ValidateTest, WeightGroupSize) {
   for (const WeightFormat format :
-       {WeightFormat::kE2m1Free, WeightFormat::kE2m1Shift}) {
+       {WeightFormat::kE4m3Groups, WeightFormat::kE2m1Free,
+        WeightFormat::kE2m1Shift, WeightFormat::kE2m1E4m3}) {
     WeightView weight = GoodWeight(format);
     for (const int64_t size : {32, 64, 128, 256}) {
       weight.group_size = size;
       EXPECT_TRUE(Validate(weight).ok()) << size;
     }
-    for (const int64_t size : {-32, 0, 1, 16, 33, 96, 512}) {
+    for (const int64_t size : {-32, 0, 1, 8, 33, 96, 512}) {
       weight.group_size = size;
       EXPECT_THAT(std::string(Validate(weight).message()),
                   HasSubstr("weight.group_size"));
     }
+    weight.group_size = 16;
+    EXPECT_EQ(Validate(weight).ok(), format == WeightFormat::kE2m1E4m3);
   }
 }
 
@@ -143,6 +155,7 @@ TEST(ValidateTest, Embed) {
                       {{"num_tokens", [](EmbedArgs& a) { a.num_tokens = -1; }},
                        {"vocab_size", [](EmbedArgs& a) { a.vocab_size = 0; }},
                        {"model_dim", [](EmbedArgs& a) { a.model_dim = 0; }},
+                       {"embed.scale", [](EmbedArgs& a) { a.scale = kNan; }},
                        {"embed.table", [](EmbedArgs& a) { a.table = nullptr; }},
                        {"embed.id", [](EmbedArgs& a) { a.id = nullptr; }},
                        {"embed.id", [](EmbedArgs& a) { a.id = high; }},
@@ -239,15 +252,61 @@ TEST(ValidateTest, Rope) {
                         {"rope.x", [](Args& a) { a.x = nullptr; }}});
 }
 
-TEST(ValidateTest, SwiGlu) {
-  using Args = SwiGluArgs;
-  const Args good = {
-      .num_tokens = 2, .dim = 4, .gate = floats, .up = floats, .y = floats};
+TEST(ValidateTest, AddPositions) {
+  using Args = AddPositionsArgs;
+  static const int32_t positions[] = {0, 4}, outside[] = {1, 5};
+  static const int32_t negative[] = {1, -1};
+  const Args good = {.num_tokens = 2,
+                     .num_positions = 5,
+                     .model_dim = 4,
+                     .position = positions,
+                     .table = floats,
+                     .x = floats};
+  CheckAll<Args>(good, {{"num_tokens", [](Args& a) { a.num_tokens = -1; }},
+                        {"num_positions", [](Args& a) { a.num_positions = 0; }},
+                        {"model_dim", [](Args& a) { a.model_dim = 0; }},
+                        {"table", [](Args& a) { a.table = nullptr; }},
+                        {"position", [](Args& a) { a.position = nullptr; }},
+                        {"found 5", [](Args& a) { a.position = outside; }},
+                        {"found -1", [](Args& a) { a.position = negative; }},
+                        {"add_positions.x", [](Args& a) { a.x = nullptr; }}});
+}
+
+TEST(ValidateTest, LayerNorm) {
+  using Args = LayerNormArgs;
+  const Args good = {.num_rows = 2,
+                     .dim = 4,
+                     .epsilon = 1e-5f,
+                     .x = floats,
+                     .weight = floats,
+                     .bias = floats,
+                     .y = floats};
+  CheckAll<Args>(good, {{"num_rows", [](Args& a) { a.num_rows = -1; }},
+                        {"dim", [](Args& a) { a.dim = 0; }},
+                        {"layer_norm.x", [](Args& a) { a.x = nullptr; }},
+                        {"weight", [](Args& a) { a.weight = nullptr; }},
+                        {"bias", [](Args& a) { a.bias = nullptr; }},
+                        {"layer_norm.y", [](Args& a) { a.y = nullptr; }},
+                        {"epsilon", [](Args& a) { a.epsilon = -1; }}});
+}
+
+TEST(ValidateTest, Activate) {
+  using Args = ActivateArgs;
+  const Args good = {.num_tokens = 2, .dim = 4, .x = floats, .y = floats};
   CheckAll<Args>(good, {{"num_tokens", [](Args& a) { a.num_tokens = -1; }},
                         {"dim", [](Args& a) { a.dim = 0; }},
-                        {"gate", [](Args& a) { a.gate = nullptr; }},
-                        {"up", [](Args& a) { a.up = nullptr; }},
-                        {"swiglu.y", [](Args& a) { a.y = nullptr; }}});
+                        {"activate.x", [](Args& a) { a.x = nullptr; }},
+                        {"activate.y", [](Args& a) { a.y = nullptr; }}});
+}
+
+TEST(ValidateTest, Softcap) {
+  using Args = SoftcapArgs;
+  const Args good = {.num_rows = 2, .dim = 4, .cap = 30, .x = floats};
+  CheckAll<Args>(good, {{"num_rows", [](Args& a) { a.num_rows = -1; }},
+                        {"dim", [](Args& a) { a.dim = 0; }},
+                        {"cap", [](Args& a) { a.cap = 0; }},
+                        {"cap", [](Args& a) { a.cap = kInfinity; }},
+                        {"softcap.x", [](Args& a) { a.x = nullptr; }}});
 }
 
 // An empty step is valid, with no memory behind it.
@@ -259,7 +318,8 @@ TEST(ValidateTest, NoTokensNeedNoPointers) {
   EXPECT_TRUE(Validate(QuantizeTokensArgs{.dim = 1}).ok());
   EXPECT_TRUE(
       Validate(MatmulArgs{.weight = GoodWeight(WeightFormat::kF32)}).ok());
-  EXPECT_TRUE(Validate(SwiGluArgs{.dim = 1}).ok());
+  EXPECT_TRUE(Validate(ActivateArgs{.dim = 1}).ok());
+  EXPECT_TRUE(Validate(SoftcapArgs{.dim = 1, .cap = 1}).ok());
 }
 
 // --- pages and batches ------------------------------------------------------
@@ -335,6 +395,8 @@ TEST(ValidateTest, Attention) {
                         {"window", [](Args& a) { a.window = -1; }},
                         {"scale", [](Args& a) { a.scale = 0; }},
                         {"scale", [](Args& a) { a.scale = kNan; }},
+                        {"softcap", [](Args& a) { a.softcap = -1; }},
+                        {"softcap", [](Args& a) { a.softcap = kNan; }},
                         {"attention.q", [](Args& a) { a.q = nullptr; }},
                         {"attention.y", [](Args& a) { a.y = nullptr; }}});
 }

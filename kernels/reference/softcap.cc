@@ -6,13 +6,12 @@
 
 namespace zqfp::kernels::reference {
 
-void SwiGlu(const SwiGluArgs& args, const Exec& exec) noexcept {
-  const int64_t count = args.num_tokens * args.dim;
+void Softcap(const SoftcapArgs& args, const Exec& exec) noexcept {
+  const int64_t count = args.num_rows * args.dim;
+  const double cap = args.cap;
   ParallelFor(exec, count, GrainFor(16), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const double gate = args.gate[i];
-      args.y[i] =
-          static_cast<float>(gate / (1.0 + std::exp(-gate)) * args.up[i]);
+      args.x[i] = static_cast<float>(cap * std::tanh(args.x[i] / cap));
     }
   });
 }

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/core/parallel.h"
+#include "kernels/cpu/avx512/avx512.h"
+#include "kernels/cpu/avx512/lanes.h"
+
+namespace zqfp::kernels::avx512 {
+namespace {
+
+template <ValueFormat kFormat>
+void AddRows(const AddPositionsArgs& args, const Exec& exec) {
+  const int64_t dim = args.model_dim;
+  ParallelFor(exec, args.num_tokens, 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t i = 0; i < dim; i += kLanes) {
+        const __mmask16 mask = Mask(dim - i);
+        float* x = args.x + t * dim + i;
+        const __m512 row =
+            Load<kFormat>(args.table, args.position[t] * dim + i, mask);
+        _mm512_mask_storeu_ps(
+            x, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, x), row));
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void AddPositions(const AddPositionsArgs& args, const Exec& exec) noexcept {
+  switch (args.table_format) {
+    case ValueFormat::kBf16:
+      return AddRows<ValueFormat::kBf16>(args, exec);
+    case ValueFormat::kF16:
+      return AddRows<ValueFormat::kF16>(args, exec);
+    case ValueFormat::kE4m3:
+      return AddRows<ValueFormat::kE4m3>(args, exec);
+    case ValueFormat::kF32:
+      return AddRows<ValueFormat::kF32>(args, exec);
+  }
+}
+
+}  // namespace zqfp::kernels::avx512

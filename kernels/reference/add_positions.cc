@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/reference/reference.h"
+
+namespace zqfp::kernels::reference {
+
+void AddPositions(const AddPositionsArgs& args, const Exec&) noexcept {
+  for (int64_t t = 0; t < args.num_tokens; ++t) {
+    const int64_t row = args.position[t] * args.model_dim;
+    for (int64_t i = 0; i < args.model_dim; ++i) {
+      args.x[t * args.model_dim + i] +=
+          ReadValue(args.table_format, args.table, row + i);
+    }
+  }
+}
+
+}  // namespace zqfp::kernels::reference
