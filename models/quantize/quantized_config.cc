@@ -92,10 +92,6 @@ ordered_json DescribeLinears(const QuantizeOptions& options,
   return json;
 }
 
-std::string ConfigPath(const QuantizeOptions& options) {
-  return (std::filesystem::path(options.input) / "config.json").string();
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> MakeConfigText(
@@ -131,7 +127,7 @@ absl::StatusOr<std::string> DescribeJob(const QuantizeOptions& options,
     DropPages(tensor.data, tensor.num_bytes);
   }
   ZQFP_ASSIGN_OR_RETURN(const std::string config,
-                        ReadSmallFile(ConfigPath(options), kMaxConfigBytes));
+                        ReadConfigText(options.input));
   ordered_json job = DescribeLinears(options, kept);
   job["threads"] = options.num_threads;
   job["config"] =

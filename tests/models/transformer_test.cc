@@ -59,7 +59,7 @@ std::vector<float> Head(Model& model, const std::vector<float>& x,
                 .dim = dim,
                 .epsilon = static_cast<float>(config.norm_epsilon),
                 .x = normed.data(),
-                .weight = weights.final_norm.data(),
+                .weight = weights.final_norm.weight.data(),
                 .y = normed.data()},
                model.exec());
   if (weights.lm_head.runs_a8()) {
@@ -207,7 +207,8 @@ TEST(LinearObserverTest, SeesTheInputsInOrder) {
       EXPECT_EQ(seen[s].k, widths[s]);
     }
     // The first is Norm(x), not yet quantized.
-    const auto& weight = model->mutable_weights().layers[0].attention_norm;
+    const auto& weight =
+        model->mutable_weights().layers[0].attention_norm.weight;
     const auto dim = static_cast<size_t>(config.model_dim);
     for (size_t t = 0; t < 19; ++t) {
       double squares = 0;
@@ -371,7 +372,7 @@ void CheckSimulatedLayer(Model& model, ActivationFormat format, int32_t id,
       std::sqrt(squares / static_cast<double>(x.size()) + config.norm_epsilon);
   std::vector<double> normed;
   for (size_t i = 0; i < x.size(); ++i) {
-    normed.push_back(x[i] / root * layer.ffn_norm[i]);
+    normed.push_back(x[i] / root * layer.ffn_norm.weight[i]);
   }
   ExpectNear(normed, recorder.seen[2].x.data(), what + " o");
   std::vector<double> act = Product(layer.gate, rounded(2));
