@@ -2,7 +2,6 @@
 #include "tools/calibration.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -12,20 +11,10 @@
 #include "engine/protocol.h"
 #include "kernels/core/status_macros.h"
 #include "models/config.h"
-#include "models/mapped_file.h"
 #include "tokenizer/tokenizer.h"
+#include "tools/file_hash.h"
 
 namespace zqfp::tools {
-namespace {
-
-absl::StatusOr<std::string> HashOfFile(const std::string& path) {
-  ZQFP_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  return fmt::format("{:016x}",
-                     XXH64(file.bytes().data(), file.bytes().size(), 0));
-}
-
-}  // namespace
-
 absl::StatusOr<Calibration> ReadCalibration(const std::string& directory,
                                             const CalibrationOptions& options) {
   ZQFP_ASSIGN_OR_RETURN(const Config config, LoadConfig(directory));

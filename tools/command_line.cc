@@ -27,12 +27,14 @@ void OnInterrupt(int) {
   if (interrupted.exchange(true)) _exit(kExitInterrupt);
 }
 
+bool Holds(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 bool IsListed(const ToolInfo& info, const std::string& name) {
   return std::any_of(
-      info.groups.begin(), info.groups.end(), [&](const FlagGroup& group) {
-        return std::find(group.flags.begin(), group.flags.end(), name) !=
-               group.flags.end();
-      });
+      info.groups.begin(), info.groups.end(),
+      [&](const FlagGroup& group) { return Holds(group.flags, name); });
 }
 
 // Levenshtein distance, for "did you mean".
@@ -96,8 +98,19 @@ absl::Status UsageError(std::string_view message) {
   return status;
 }
 
+absl::Status Prefix(const std::string& prefix, const absl::Status& status) {
+  absl::Status prefixed(status.code(), prefix + std::string(status.message()));
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    prefixed.SetPayload(url, payload);
+  });
+  return prefixed;
+}
+
+std::string Version() { return ZQFP_VERSION; }
+
 absl::Status ParseFlags(const std::vector<std::string>& arguments,
                         const ToolInfo& info) {
+  std::vector<std::string> seen;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (argument.size() < 2 || argument[0] != '-' || argument == "--") {
@@ -114,15 +127,21 @@ absl::Status ParseFlags(const std::vector<std::string>& arguments,
     if (flag == nullptr || !IsListed(info, name)) {
       return UnknownFlag(info, name);
     }
+    std::string value;
     if (equals != std::string::npos) {
-      ZQFP_RETURN_IF_ERROR(SetFlag(*flag, argument.substr(equals + 1)));
+      value = argument.substr(equals + 1);
     } else if (flag->IsOfType<bool>()) {
-      ZQFP_RETURN_IF_ERROR(SetFlag(*flag, "true"));
+      value = "true";
     } else if (++i < arguments.size()) {
-      ZQFP_RETURN_IF_ERROR(SetFlag(*flag, arguments[i]));
+      value = arguments[i];
     } else {
       return UsageError(fmt::format("--{} wants a value", name));
     }
+    if (Holds(info.repeatable, name)) {
+      if (Holds(seen, name)) value = flag->CurrentValue() + "," + value;
+      seen.push_back(name);
+    }
+    ZQFP_RETURN_IF_ERROR(SetFlag(*flag, value));
   }
   return absl::OkStatus();
 }
@@ -150,7 +169,7 @@ int RunTool(int argc, char** argv, const ToolInfo& info,
       return kExitOk;
     }
     if (argument == "--version") {
-      fmt::print("{} {}\n", info.name, ZQFP_VERSION);
+      fmt::print("{} {}\n", info.name, Version());
       return kExitOk;
     }
   }

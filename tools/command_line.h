@@ -35,6 +35,9 @@ struct ToolInfo {
   std::string synopsis;  // "zqfp-run [--model DIR] [--prompt TEXT]"
   std::vector<FlagGroup> groups;
   std::string examples;  // whole lines
+  // Those that may be given several times; their values are lists with commas,
+  // and become one. Of any other flag the last one counts.
+  std::vector<std::string> repeatable = {};
 };
 
 // Sets the flags named in argv. InvalidArgument names the argument, what is
@@ -53,6 +56,12 @@ int RunTool(int argc, char** argv, const ToolInfo& info,
 
 // A usage error found after parsing, such as a missing flag: exit code 2.
 absl::Status UsageError(std::string_view message);
+
+// The same error with `prefix` before its message: whose it is.
+absl::Status Prefix(const std::string& prefix, const absl::Status& status);
+
+// "0.1.0"
+std::string Version();
 
 // Installs a SIGINT handler that only sets a flag; Interrupted() reads it and
 // ClearInterrupt() resets it. A second Ctrl-C before a reset ends the program.

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/conversation.h"
 
-#include <errno.h>
 #include <fmt/format.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -18,6 +14,7 @@
 #include "models/json_reader.h"
 #include "models/mapped_file.h"
 #include "tools/command_line.h"
+#include "tools/output_file.h"
 
 namespace zqfp::tools {
 namespace {
@@ -170,22 +167,9 @@ absl::Status Conversation::Save(const std::string& path) const {
   }
   const nlohmann::ordered_json root = {{kFormatKey, kFormatVersion},
                                        {"messages", list}};
-  const std::string partial = fmt::format("{}.{}.partial", path, getpid());
-  std::ofstream file(partial, std::ios::binary);
-  file << root.dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
-       << '\n';
-  file.close();
-  if (!file) {
-    const std::string reason = strerror(errno);
-    fs::remove(partial, error);
-    return absl::UnknownError(
-        fmt::format("{}: cannot write: {}", path, reason));
-  }
-  fs::rename(partial, path, error);
-  if (!error) return absl::OkStatus();
-  const std::string reason = error.message();
-  fs::remove(partial, error);
-  return absl::UnknownError(fmt::format("{}: cannot write: {}", path, reason));
+  return WriteOutputFile(
+      path, root.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                '\n');
 }
 
 absl::Status Conversation::Load(const std::string& path) {

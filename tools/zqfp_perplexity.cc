@@ -2,39 +2,28 @@
 // zqfp-perplexity: how well a model predicts a text, by a named protocol; how
 // far it is from its original; how many questions it answers.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
+#include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
 #include "engine/comparison_plot.h"
 #include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/command_line.h"
+#include "tools/evaluation_flags.h"
 #include "tools/kv_flag.h"
 #include "tools/model_flags.h"
+#include "tools/output_file.h"
 #include "tools/perplexity_report.h"
 #include "tools/progress_bar.h"
 
 ABSL_FLAG(std::string, text, "",
           "file to predict: text, or .jsonl documents; the questions of a "
           "--task");
-ABSL_FLAG(std::string, protocol, "",
-          "gptq, sliding, llama.cpp or lm-eval (gptq)");
-ABSL_FLAG(int64_t, window, 0,
-          "tokens the model sees at once (2048, llama.cpp 512; at most the "
-          "model's context)");
-ABSL_FLAG(int64_t, stride, 0, "sliding: tokens scored per window (window / 2)");
-ABSL_FLAG(std::string, split, "",
-          "text between documents, with C escapes; each is then scored from "
-          "its own beginning");
-ABSL_FLAG(int64_t, max_tokens, 0, "stop after about so many tokens (all)");
-ABSL_FLAG(std::string, kv, "f32",
-          "storage of keys and values: f32, bf16 or e4m3");
 ABSL_FLAG(std::string, against, "",
           "directory of the original: compares every prediction with its");
 ABSL_FLAG(std::string, noise_floor, "",
@@ -46,11 +35,15 @@ ABSL_FLAG(std::string, task, "",
           "answer questions instead: lambada or multiple-choice");
 ABSL_FLAG(int64_t, max_examples, 0, "stop after so many questions (all)");
 ABSL_FLAG(bool, json, false, "print one JSON object");
+ABSL_DECLARE_FLAG(std::string, protocol);
+ABSL_DECLARE_FLAG(int64_t, window);
+ABSL_DECLARE_FLAG(int64_t, stride);
+ABSL_DECLARE_FLAG(std::string, split);
+ABSL_DECLARE_FLAG(int64_t, max_tokens);
+ABSL_DECLARE_FLAG(std::string, kv);
 
 namespace zqfp::tools {
 namespace {
-
-constexpr int64_t kStepTokens = 256;
 
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
@@ -59,8 +52,7 @@ const ToolInfo& Info() {
       "A perplexity is a number and a protocol: compare like with like.",
       "zqfp-perplexity --text FILE [--model DIR] [--protocol NAME | --task "
       "NAME] [--against DIR] [--json]",
-      {{"what is measured",
-        {"text", "split", "protocol", "window", "stride", "max_tokens", "kv"}},
+      {EvaluationFlagGroup(),
        {"comparison with an original", {"against", "noise_floor", "plot"}},
        {"questions", {"task", "max_examples"}},
        ModelFlagGroup(),
@@ -106,25 +98,6 @@ absl::Status CheckFlags() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<EvaluationOptions> OptionsFromFlags() {
-  EvaluationOptions options;
-  const std::string name = absl::GetFlag(FLAGS_protocol);
-  if (!name.empty()) {
-    const absl::StatusOr<Protocol> protocol = ParseProtocol(name);
-    if (!protocol.ok()) {
-      return UsageError("--protocol: " +
-                        std::string(protocol.status().message()));
-    }
-    options.protocol = *protocol;
-  }
-  options.window = absl::GetFlag(FLAGS_window);
-  options.stride = absl::GetFlag(FLAGS_stride);
-  options.max_tokens = absl::GetFlag(FLAGS_max_tokens);
-  ZQFP_ASSIGN_OR_RETURN(options.kv_format,
-                        ParseKvFormat(absl::GetFlag(FLAGS_kv)));
-  return options;
-}
-
 // A model with its tokenizer.
 struct LoadedModel {
   std::unique_ptr<Tokenizer> tokenizer;
@@ -132,15 +105,6 @@ struct LoadedModel {
 
   Subject subject() const { return {model.get(), tokenizer.get()}; }
 };
-
-// With two models at work, an error says whose it is.
-absl::Status Prefix(const std::string& prefix, const absl::Status& status) {
-  absl::Status prefixed(status.code(), prefix + std::string(status.message()));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-    prefixed.SetPayload(url, payload);
-  });
-  return prefixed;
-}
 
 absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
                                      const ModelOptions& options) {
@@ -196,7 +160,7 @@ absl::Status RunQuestions() {
   }
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions model_options,
-                        ModelOptionsFromFlags(kStepTokens));
+                        ModelOptionsFromFlags(kEvaluationStepTokens));
   ZQFP_ASSIGN_OR_RETURN(const LoadedModel model,
                         LoadFrom(directory, model_options));
   return RunAndPrint(options, "questions", [&](const TaskOptions& o) {
@@ -223,13 +187,7 @@ absl::Status CheckPlotPath(const std::string& path) {
     return UsageError(
         fmt::format("--plot: want a name that ends in .svg, found {}", path));
   }
-  const std::string directory =
-      std::filesystem::path(path).parent_path().string();
-  if (access(directory.empty() ? "." : directory.c_str(), W_OK) != 0) {
-    return absl::NotFoundError(fmt::format(
-        "--plot: want a directory to write to, found {}", directory));
-  }
-  return absl::OkStatus();
+  return CheckOutputFile(path);
 }
 
 std::string BaseName(const std::string& directory) {
@@ -243,13 +201,8 @@ absl::Status WritePlot(const ComparisonResult& result,
                        const std::string& original, const std::string& model) {
   const std::string path = absl::GetFlag(FLAGS_plot);
   if (path.empty()) return absl::OkStatus();
-  std::ofstream file(path, std::ios::binary);
-  file << PlotComparison(result, BaseName(original), BaseName(model));
-  file.close();
-  if (file.fail()) {
-    return absl::DataLossError(fmt::format("{}: cannot write", path));
-  }
-  return absl::OkStatus();
+  return WriteOutputFile(
+      path, PlotComparison(result, BaseName(original), BaseName(model)));
 }
 
 // The original once more, with the inputs of its linears in bf16. Null, and
@@ -307,13 +260,14 @@ absl::Status RunComparison(const EvaluationOptions& options,
 absl::Status Run() {
   ZQFP_RETURN_IF_ERROR(CheckFlags());
   if (!absl::GetFlag(FLAGS_task).empty()) return RunQuestions();
-  ZQFP_ASSIGN_OR_RETURN(const EvaluationOptions options, OptionsFromFlags());
+  ZQFP_ASSIGN_OR_RETURN(const EvaluationOptions options,
+                        EvaluationOptionsFromFlags());
   ZQFP_ASSIGN_OR_RETURN(
       const Corpus corpus,
-      ReadCorpus(absl::GetFlag(FLAGS_text), absl::GetFlag(FLAGS_split)));
+      ReadCorpus(absl::GetFlag(FLAGS_text), SplitFromFlags()));
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions model_options,
-                        ModelOptionsFromFlags(kStepTokens));
+                        ModelOptionsFromFlags(kEvaluationStepTokens));
   if (!absl::GetFlag(FLAGS_against).empty()) {
     return RunComparison(options, corpus, directory, model_options);
   }

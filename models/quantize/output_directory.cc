@@ -71,8 +71,7 @@ bool IsCompanion(const fs::path& path) {
 
 }  // namespace
 
-absl::StatusOr<OutputDirectory> OutputDirectory::Create(
-    const std::string& output, const std::string& input, IfExists if_exists) {
+absl::Status CheckApart(const std::string& output, const std::string& input) {
   const fs::path target = Canonical(output);
   const fs::path source = Canonical(input);
   if (IsInside(target, source) || IsInside(source, target)) {
@@ -81,6 +80,13 @@ absl::StatusOr<OutputDirectory> OutputDirectory::Create(
         "({})",
         output, input));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<OutputDirectory> OutputDirectory::Create(
+    const std::string& output, const std::string& input, IfExists if_exists) {
+  ZQFP_RETURN_IF_ERROR(CheckApart(output, input));
+  const fs::path target = Canonical(output);
   std::error_code error;
   const bool exists = fs::exists(fs::symlink_status(target, error));
   if (exists && !fs::is_directory(target, error)) {

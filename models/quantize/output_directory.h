@@ -16,12 +16,14 @@ namespace zqfp {
 // What to do where the output is there already and not empty.
 enum class IfExists : uint8_t { kRefuse, kReplace };
 
+// InvalidArgument where `output` and `input` are the same or lie in each other.
+absl::Status CheckApart(const std::string& output, const std::string& input);
+
 // Files go to a sibling, OUTPUT.partial-PID, which Commit() renames to OUTPUT
 // and which the destructor removes with all its content otherwise.
 class OutputDirectory {
  public:
-  // InvalidArgument where `output` and `input` are the same or lie in each
-  // other; AlreadyExists where `output` may not be replaced.
+  // Errors: CheckApart's; AlreadyExists where `output` may not be replaced.
   static absl::StatusOr<OutputDirectory> Create(const std::string& output,
                                                 const std::string& input,
                                                 IfExists if_exists);

@@ -226,22 +226,28 @@ absl::Status WriteModel(const QuantizeOptions& options,
 
 }  // namespace
 
-absl::StatusOr<QuantizeReport> QuantizeCheckpoint(
-    const QuantizeOptions& options) {
-  ZQFP_RETURN_IF_ERROR(CheckOptions(options));
-  ZQFP_ASSIGN_OR_RETURN(const Config config, LoadConfig(options.input));
+absl::StatusOr<Config> LoadFullPrecisionConfig(const std::string& input) {
+  ZQFP_ASSIGN_OR_RETURN(Config config, LoadConfig(input));
   if (config.quantization.has_value()) {
     return absl::FailedPreconditionError(fmt::format(
         "{}: want a model in full precision, found one that is "
         "quantized already ({})",
-        options.input, std::string(ToString(config.quantization->weights))));
+        input, std::string(ToString(config.quantization->weights))));
   }
   if (config.foreign.has_value()) {
     return absl::FailedPreconditionError(fmt::format(
         "{}: want a model in full precision, found one that is quantized "
         "already ({}); it runs as it is",
-        options.input, ToString(config.foreign->method)));
+        input, ToString(config.foreign->method)));
   }
+  return config;
+}
+
+absl::StatusOr<QuantizeReport> QuantizeCheckpoint(
+    const QuantizeOptions& options) {
+  ZQFP_RETURN_IF_ERROR(CheckOptions(options));
+  ZQFP_ASSIGN_OR_RETURN(const Config config,
+                        LoadFullPrecisionConfig(options.input));
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         Checkpoint::Open(options.input));
   // Everything that can be refused is refused before the first byte is written.

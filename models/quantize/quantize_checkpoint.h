@@ -90,6 +90,10 @@ struct QuantizeReport {
   int64_t num_expanded = 0;  // tensors that were Q8_0 blocks of a GGUF file
 };
 
+// The config of a model that can be quantized: one in full precision.
+// FailedPrecondition names what it is where it is quantized already.
+absl::StatusOr<Config> LoadFullPrecisionConfig(const std::string& input);
+
 // Memory: blocks of a few MB; with low-rank compensation some copies of one
 // tensor; with a calibration what layer_quantizer.h says. The pages of the
 // input are given back as the work proceeds. Errors name file, tensor, wanted

@@ -92,6 +92,24 @@ ordered_json DescribeLinears(const QuantizeOptions& options,
   return json;
 }
 
+// Hashes of the config's text and of every tensor.
+absl::StatusOr<ordered_json> DescribeInput(const std::string& input) {
+  ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(input));
+  ordered_json tensors = ordered_json::object();
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    const uint64_t hash =
+        XXH3_64bits(tensor.data, static_cast<size_t>(tensor.num_bytes));
+    tensors[name] = fmt::format("{} {:016x}", Describe(tensor), hash);
+    DropPages(tensor.data, tensor.num_bytes);
+  }
+  ZQFP_ASSIGN_OR_RETURN(const std::string config, ReadConfigText(input));
+  ordered_json description = ordered_json::object();
+  description["config"] =
+      fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()));
+  description["tensors"] = std::move(tensors);
+  return description;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> MakeConfigText(
@@ -117,23 +135,18 @@ absl::StatusOr<std::string> MakeConfigText(
 
 absl::StatusOr<std::string> DescribeJob(const QuantizeOptions& options,
                                         const std::vector<std::string>& kept) {
-  ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
-                        Checkpoint::Open(options.input));
-  ordered_json tensors = ordered_json::object();
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    const uint64_t hash =
-        XXH3_64bits(tensor.data, static_cast<size_t>(tensor.num_bytes));
-    tensors[name] = fmt::format("{} {:016x}", Describe(tensor), hash);
-    DropPages(tensor.data, tensor.num_bytes);
-  }
-  ZQFP_ASSIGN_OR_RETURN(const std::string config,
-                        ReadConfigText(options.input));
+  ZQFP_ASSIGN_OR_RETURN(ordered_json input, DescribeInput(options.input));
   ordered_json job = DescribeLinears(options, kept);
   job["threads"] = options.num_threads;
-  job["config"] =
-      fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()));
-  job["tensors"] = std::move(tensors);
+  job.update(input);
   return job.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+absl::StatusOr<std::string> HashOfModel(const std::string& input) {
+  ZQFP_ASSIGN_OR_RETURN(const ordered_json description, DescribeInput(input));
+  const std::string text =
+      description.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return fmt::format("{:016x}", XXH64(text.data(), text.size(), 0));
 }
 
 }  // namespace zqfp

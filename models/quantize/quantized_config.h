@@ -18,6 +18,10 @@ namespace zqfp {
 absl::StatusOr<std::string> MakeConfigText(
     const QuantizeOptions& options, const std::vector<std::string>& kept);
 
+// xxh64 of what makes a model: its config's text, and name, dtype, shape and
+// bytes of every tensor. Reads the whole input.
+absl::StatusOr<std::string> HashOfModel(const std::string& input);
+
 // Everything that the quantized layers depend on: the input's bytes, the
 // scheme, the calibration and the number of threads. Reads the whole input.
 absl::StatusOr<std::string> DescribeJob(const QuantizeOptions& options,

@@ -10,6 +10,7 @@
 ABSL_FLAG(int32_t, test_count, 7, "how many");
 ABSL_FLAG(std::string, test_name, "", "a name");
 ABSL_FLAG(bool, test_switch, false, "on or off");
+ABSL_FLAG(std::vector<std::string>, test_list, {}, "several");
 ABSL_FLAG(int32_t, test_hidden, 0, "not listed in the tool's groups");
 
 namespace zqfp::tools {
@@ -17,11 +18,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const ToolInfo kInfo = {"zqfp-test",
-                        "Tests.",
-                        "zqfp-test [--test_count N]",
-                        {{"input", {"test_count", "test_name", "test_switch"}}},
-                        "  zqfp-test --test_count 3\n"};
+const ToolInfo kInfo = {
+    "zqfp-test",
+    "Tests.",
+    "zqfp-test [--test_count N]",
+    {{"input", {"test_count", "test_name", "test_switch", "test_list"}}},
+    "  zqfp-test --test_count 3\n",
+    {"test_list"}};
 
 class CommandLineTest : public ::testing::Test {
  protected:
@@ -71,6 +74,26 @@ TEST_F(CommandLineTest, ValuesMayLookLikeFlagsOrHoldEquals) {
   EXPECT_EQ(absl::GetFlag(FLAGS_test_name), "--x=1");
   ASSERT_TRUE(ParseFlags({"--test_name=a-b=c_d"}, kInfo).ok());
   EXPECT_EQ(absl::GetFlag(FLAGS_test_name), "a-b=c_d");
+}
+
+TEST_F(CommandLineTest, ARepeatableFlagAddsUpAndOthersGoByTheLast) {
+  using Lists = std::vector<std::string>;
+  ASSERT_TRUE(ParseFlags({"--test_list", "a,b", "--test-list=c", "--test_count",
+                          "1", "--test_count", "2"},
+                         kInfo)
+                  .ok());
+  EXPECT_EQ(absl::GetFlag(FLAGS_test_list), (Lists{"a", "b", "c"}));
+  EXPECT_EQ(absl::GetFlag(FLAGS_test_count), 2);
+  // A command line does not add to the one before.
+  ASSERT_TRUE(ParseFlags({"--test_list", "d"}, kInfo).ok());
+  EXPECT_EQ(absl::GetFlag(FLAGS_test_list), (Lists{"d"}));
+}
+
+TEST_F(CommandLineTest, APrefixLeavesAnErrorWhatItIs) {
+  EXPECT_EQ(Run({}, [] { return Prefix("a: ", UsageError("b is missing")); }),
+            kExitUsage);
+  EXPECT_THAT(err_, HasSubstr("error: a: b is missing\n"));
+  EXPECT_TRUE(absl::IsCancelled(Prefix("a: ", absl::CancelledError("b"))));
 }
 
 TEST_F(CommandLineTest, UsageErrorsExitWithTwoAndName) {

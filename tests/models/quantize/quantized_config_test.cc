@@ -217,6 +217,26 @@ TEST(DescribeJobTest, DiffersWithTheBytesOfTheInput) {
   EXPECT_NE(*DescribeJob(options, {}), job);
 }
 
+TEST(HashOfModelTest, IsOfConfigAndTensorsWhereverTheyLie) {
+  const ScratchDirectory first, second;
+  EditableCheckpoint checkpoint = EditableCheckpoint::Golden("llama_mha");
+  checkpoint.Write(first);
+  checkpoint.Write(second);
+  const auto hash = HashOfModel(first.path());
+  ASSERT_TRUE(hash.ok()) << hash.status();
+  EXPECT_EQ(hash->size(), 16u);
+  EXPECT_EQ(*HashOfModel(second.path()), *hash);
+  std::string& bytes = checkpoint.tensors.at("model.norm.weight").bytes;
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  checkpoint.Write(second);
+  EXPECT_NE(*HashOfModel(second.path()), *hash);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  checkpoint.config["rms_norm_eps"] = 0.5;
+  checkpoint.Write(second);
+  EXPECT_NE(*HashOfModel(second.path()), *hash);
+  EXPECT_FALSE(HashOfModel("no/such/model").ok());
+}
+
 TEST(DescribeJobTest, IsTheSameForWhatLayersDoNotDependOn) {
   const std::string job = *DescribeJob(Calibrated(), {});
   EXPECT_TRUE(job.ends_with("}\n"));
