@@ -116,13 +116,19 @@ void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
   fmt::print("\n");
 }
 
+struct Outcome {
+  QuantizeReport report;
+  nlohmann::ordered_json measurement;  // null without a certificate
+  double seconds = 0;
+};
+
 // Every tensor, for scripts.
-void PrintJson(const QuantizeReport& report,
-               const nlohmann::ordered_json& measurement, double seconds) {
+void PrintJson(const Outcome& result) {
+  const QuantizeReport& report = result.report;
   nlohmann::ordered_json json = {{"bytes_before", report.bytes_before},
                                  {"bytes_after", report.bytes_after},
                                  {"files", report.num_files},
-                                 {"seconds", seconds},
+                                 {"seconds", result.seconds},
                                  {"tensors_expanded", report.num_expanded},
                                  {"tensors", nlohmann::ordered_json::array()}};
   for (const TensorReport& tensor : report.tensors) {
@@ -138,7 +144,9 @@ void PrintJson(const QuantizeReport& report,
          {"clamped_rows", tensor.rounding.clamped_rows},
          {"clamped_groups", tensor.rounding.clamped_groups}});
   }
-  if (!measurement.is_null()) json["certified"] = measurement;
+  if (!result.measurement.is_null()) {
+    json["certified"] = result.measurement;
+  }
   fmt::print("{}\n",
              json.dump(2, ' ', false,
                        nlohmann::ordered_json::error_handler_t::replace));
@@ -167,6 +175,46 @@ void PrintLayer(const LayerReport& layer, double seconds_so_far) {
              rounding.max_shift, rounding.clamped_rows, time);
 }
 
+// The work itself, with a bar and a line for each layer.
+absl::StatusOr<Outcome> Work(
+    QuantizeOptions options,
+    const std::optional<Certification>& certification) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds_so_far = [&start] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                         start)
+        .count();
+  };
+  Outcome result;
+  ProgressBar bar;
+  options.progress = [&](const QuantizeProgress& progress) {
+    bar.Update(static_cast<int64_t>(progress.share * 1e6), 1'000'000,
+               progress.note);
+    return Interrupted() ? absl::CancelledError("interrupted")
+                         : absl::OkStatus();
+  };
+  options.on_layer = [&](const LayerReport& layer) {
+    bar.Clear();
+    PrintLayer(layer, seconds_so_far());
+  };
+  const auto compared = [&](int64_t done, int64_t total) {
+    bar.Update(done, total, "tokens compared with the original");
+    return !Interrupted();
+  };
+  if (certification) {
+    options.certify =
+        [&](const std::string& directory) -> absl::StatusOr<Certificate> {
+      ZQFP_ASSIGN_OR_RETURN(Certificate made,
+                            certification->Measure(directory, compared));
+      result.measurement = made.measurement;
+      return made;
+    };
+  }
+  ZQFP_ASSIGN_OR_RETURN(result.report, QuantizeCheckpoint(options));
+  result.seconds = seconds_so_far();
+  return result;
+}
+
 absl::Status Quantize() {
   ZQFP_ASSIGN_OR_RETURN(QuantizeOptions options, QuantizeOptionsFromFlags());
   ZQFP_ASSIGN_OR_RETURN(const std::optional<Certification> certification,
@@ -176,55 +224,20 @@ absl::Status Quantize() {
   // A file-size limit is then a write error like a full disk, not a signal.
   signal(SIGXFSZ, SIG_IGN);
   CatchInterrupt();
-  const auto start = std::chrono::steady_clock::now();
-  absl::StatusOr<QuantizeReport> report;
-  nlohmann::ordered_json measurement;  // null without a certificate
-  const auto seconds_so_far = [&start] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
-                                         start)
-        .count();
-  };
-  {
-    ProgressBar bar;
-    options.progress = [&](const QuantizeProgress& progress) {
-      bar.Update(static_cast<int64_t>(progress.share * 1e6), 1'000'000,
-                 progress.note);
-      return Interrupted() ? absl::CancelledError("interrupted")
-                           : absl::OkStatus();
-    };
-    options.on_layer = [&](const LayerReport& layer) {
-      bar.Clear();
-      PrintLayer(layer, seconds_so_far());
-    };
-    if (certification) {
-      options.certify =
-          [&](const std::string& directory) -> absl::StatusOr<Certificate> {
-        ZQFP_ASSIGN_OR_RETURN(
-            const Certificate made,
-            certification->Measure(directory, [&](int64_t done, int64_t total) {
-              bar.Update(done, total, "tokens compared with the original");
-              return !Interrupted();
-            }));
-        measurement = made.measurement;
-        return made;
-      };
-    }
-    report = QuantizeCheckpoint(options);
-  }
-  if (absl::IsCancelled(report.status()) &&
+  const absl::StatusOr<Outcome> result = Work(options, certification);
+  if (absl::IsCancelled(result.status()) &&
       options.linears.needs_calibration()) {
     fmt::print(stderr,
                "finished layers stay in {}.layers; --resume goes on with "
                "them\n",
                options.output);
   }
-  ZQFP_RETURN_IF_ERROR(report.status());
-  const double seconds = seconds_so_far();
+  ZQFP_RETURN_IF_ERROR(result.status());
   if (absl::GetFlag(FLAGS_json)) {
-    PrintJson(*report, measurement, seconds);
+    PrintJson(*result);
   } else {
-    PrintText(options, *report, seconds);
-    fmt::print("{}", MeasurementText(measurement));
+    PrintText(options, result->report, result->seconds);
+    fmt::print("{}", MeasurementText(result->measurement));
   }
   return absl::OkStatus();
 }
