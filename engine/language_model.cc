@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/generation_config.h"
 #include "engine/model_tokenizer.h"
+#include "models/certificate.h"
 #include "models/model.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -87,6 +88,10 @@ LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
 LanguageModel::~LanguageModel() = default;
 
 Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
+  if (options.verify) {
+    const absl::Status verified = VerifyCertificate(options.directory);
+    if (!verified.ok()) return ToError(verified);
+  }
   auto state = std::make_unique<State>();
   auto tokenizer = LoadModelTokenizer(options.directory);
   if (!tokenizer.ok()) return ToError(tokenizer.status());

@@ -258,10 +258,14 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
   ZQFP_RETURN_IF_ERROR(CheckRows(batch));
   const int64_t num_tokens = static_cast<int64_t>(batch.token_ids.size());
   const int64_t sequences = static_cast<int64_t>(batch.context_len.size());
-  if (static_cast<int64_t>(batch.page_table.size()) !=
-      sequences * batch.page_table_stride) {
-    return BadBatch("page_table entries", sequences * batch.page_table_stride,
-                    static_cast<int64_t>(batch.page_table.size()));
+  const int64_t entries = static_cast<int64_t>(batch.page_table.size());
+  int64_t wanted_entries = 0;
+  if (__builtin_mul_overflow(sequences, batch.page_table_stride,
+                             &wanted_entries) ||
+      entries != wanted_entries) {
+    return absl::InvalidArgumentError(
+        fmt::format("batch: page_table: want {} rows of {}, found {} entries",
+                    sequences, batch.page_table_stride, entries));
   }
   int64_t last = -1;
   for (const int32_t row : batch.logit_rows) {

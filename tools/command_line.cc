@@ -11,6 +11,7 @@
 
 #include "absl/flags/reflection.h"
 #include "kernels/core/status_macros.h"
+#include "tools/terminal.h"
 
 #ifndef ZQFP_VERSION
 #define ZQFP_VERSION "unknown"
@@ -182,7 +183,7 @@ int RunTool(int argc, char** argv, const ToolInfo& info,
   fflush(stdout);
   if (absl::IsCancelled(status)) return kExitInterrupt;
   fmt::print(stderr, "{}: error: {}\n", info.name,
-             std::string(status.message()));
+             WithoutControls(std::string(status.message())));
   if (!status.GetPayload(kUsagePayload).has_value()) return kExitFailure;
   fmt::print(stderr, "usage: {}\n", info.synopsis);
   return kExitUsage;

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 #include "models/quantize/quantize_checkpoint.h"
+#include "tools/certification.h"
+#include "tools/certification_flags.h"
 #include "tools/command_line.h"
 #include "tools/progress_bar.h"
 #include "tools/quantize_flags.h"
@@ -114,7 +117,8 @@ void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
 }
 
 // Every tensor, for scripts.
-void PrintJson(const QuantizeReport& report, double seconds) {
+void PrintJson(const QuantizeReport& report,
+               const nlohmann::ordered_json& measurement, double seconds) {
   nlohmann::ordered_json json = {{"bytes_before", report.bytes_before},
                                  {"bytes_after", report.bytes_after},
                                  {"files", report.num_files},
@@ -134,6 +138,7 @@ void PrintJson(const QuantizeReport& report, double seconds) {
          {"clamped_rows", tensor.rounding.clamped_rows},
          {"clamped_groups", tensor.rounding.clamped_groups}});
   }
+  if (!measurement.is_null()) json["certified"] = measurement;
   fmt::print("{}\n",
              json.dump(2, ' ', false,
                        nlohmann::ordered_json::error_handler_t::replace));
@@ -164,6 +169,8 @@ void PrintLayer(const LayerReport& layer, double seconds_so_far) {
 
 absl::Status Quantize() {
   ZQFP_ASSIGN_OR_RETURN(QuantizeOptions options, QuantizeOptionsFromFlags());
+  ZQFP_ASSIGN_OR_RETURN(const std::optional<Certification> certification,
+                        CertificationFromFlags(options));
   ZQFP_ASSIGN_OR_RETURN(options.companions,
                         TokenizerFilesOfGguf(options.input));
   // A file-size limit is then a write error like a full disk, not a signal.
@@ -171,6 +178,7 @@ absl::Status Quantize() {
   CatchInterrupt();
   const auto start = std::chrono::steady_clock::now();
   absl::StatusOr<QuantizeReport> report;
+  nlohmann::ordered_json measurement;  // null without a certificate
   const auto seconds_so_far = [&start] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() -
                                          start)
@@ -188,6 +196,19 @@ absl::Status Quantize() {
       bar.Clear();
       PrintLayer(layer, seconds_so_far());
     };
+    if (certification) {
+      options.certify =
+          [&](const std::string& directory) -> absl::StatusOr<Certificate> {
+        ZQFP_ASSIGN_OR_RETURN(
+            const Certificate made,
+            certification->Measure(directory, [&](int64_t done, int64_t total) {
+              bar.Update(done, total, "tokens compared with the original");
+              return !Interrupted();
+            }));
+        measurement = made.measurement;
+        return made;
+      };
+    }
     report = QuantizeCheckpoint(options);
   }
   if (absl::IsCancelled(report.status()) &&
@@ -200,9 +221,10 @@ absl::Status Quantize() {
   ZQFP_RETURN_IF_ERROR(report.status());
   const double seconds = seconds_so_far();
   if (absl::GetFlag(FLAGS_json)) {
-    PrintJson(*report, seconds);
+    PrintJson(*report, measurement, seconds);
   } else {
     PrintText(options, *report, seconds);
+    fmt::print("{}", MeasurementText(measurement));
   }
   return absl::OkStatus();
 }

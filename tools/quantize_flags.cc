@@ -115,6 +115,8 @@ std::vector<FlagGroup> QuantizeFlagGroups() {
            {"method", "calibration", "calibration_split", "calibration_samples",
             "calibration_length", "damping", "act_order", "true_sequential"}},
           {"low-rank compensation", {"lorc_rank", "lorc", "lorc_format"}},
+          {"quality certificate",
+           {"certify", "certify_split", "certify_window", "certify_tokens"}},
           {"running", {"threads", "json"}}};
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/flags/flag.h"
 #include "kernels/core/status_macros.h"
+#include "tools/certification.h"
 #include "tools/command_line.h"
 #include "tools/inspection.h"
 #include "tools/kv_flag.h"
@@ -31,7 +32,9 @@ constexpr int64_t kDefaultContext = 4096;
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
       "zqfp-inspect",
-      "What a model is, what memory it takes, and how it will run here.",
+      "What a model is, what memory it takes, how it will run here, and "
+      "whether "
+      "its files are what its certificate says.",
       "zqfp-inspect [--model DIR] [--explain] [--tensors] [--ops] [--json]",
       {{"what is shown",
         {"explain", "tensors", "ops", "context", "kv", "json"}},
@@ -50,6 +53,21 @@ absl::StatusOr<int64_t> PlannedContext(const Model& model) {
       "--context: want 2 .. {} tokens (the model's), found {}", most, context));
 }
 
+void Print(const Section& all) {
+  if (absl::GetFlag(FLAGS_json)) {
+    fmt::print("{}\n",
+               all.dump(-1, ' ', false, Section::error_handler_t::replace));
+    return;
+  }
+  std::string text = SummaryText(all["model"]) + MemoryText(all["memory"]) +
+                     TokensText(all["text"]) +
+                     CertificateText(all["certificate"]);
+  if (all.contains("layers")) text += ExplainText(all["layers"]);
+  if (all.contains("tensors")) text += TensorsText(all["tensors"]);
+  if (all.contains("ops")) text += OpsText(all["ops"]);
+  fmt::print("{}", text);
+}
+
 absl::Status Run() {
   ZQFP_ASSIGN_OR_RETURN(const KvFormat kv,
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));
@@ -63,21 +81,16 @@ absl::Status Run() {
       {"model", SummarySection(*model)},
       {"memory", MemorySection(*model, kv, context, checkpoint.total_bytes())}};
   ZQFP_ASSIGN_OR_RETURN(all["text"], TextSection(directory));
+  ZQFP_ASSIGN_OR_RETURN(all["certificate"], CertificateSection(directory));
   if (absl::GetFlag(FLAGS_explain)) all["layers"] = ExplainSection(*model);
   if (absl::GetFlag(FLAGS_tensors)) all["tensors"] = TensorsSection(checkpoint);
   if (absl::GetFlag(FLAGS_ops)) all["ops"] = OpsSection();
-  if (absl::GetFlag(FLAGS_json)) {
-    fmt::print("{}\n",
-               all.dump(-1, ' ', false, Section::error_handler_t::replace));
+  Print(all);
+  const Section& certificate = all["certificate"];
+  if (certificate.is_null() || certificate["difference"].is_null()) {
     return absl::OkStatus();
   }
-  std::string text = SummaryText(all["model"]) + MemoryText(all["memory"]) +
-                     TokensText(all["text"]);
-  if (all.contains("layers")) text += ExplainText(all["layers"]);
-  if (all.contains("tensors")) text += TensorsText(all["tensors"]);
-  if (all.contains("ops")) text += OpsText(all["ops"]);
-  fmt::print("{}", text);
-  return absl::OkStatus();
+  return absl::DataLossError(certificate["difference"].get<std::string>());
 }
 
 }  // namespace

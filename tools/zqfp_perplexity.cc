@@ -10,12 +10,12 @@
 #include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
 #include "engine/comparison_plot.h"
-#include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 #include "tokenizer/tokenizer.h"
 #include "tools/command_line.h"
 #include "tools/evaluation_flags.h"
 #include "tools/kv_flag.h"
+#include "tools/loaded_model.h"
 #include "tools/model_flags.h"
 #include "tools/output_file.h"
 #include "tools/perplexity_report.h"
@@ -96,22 +96,6 @@ absl::Status CheckFlags() {
                                   asks ? "with --task" : "without"));
   }
   return absl::OkStatus();
-}
-
-// A model with its tokenizer.
-struct LoadedModel {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<Model> model;
-
-  Subject subject() const { return {model.get(), tokenizer.get()}; }
-};
-
-absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
-                                     const ModelOptions& options) {
-  LoadedModel loaded;
-  ZQFP_ASSIGN_OR_RETURN(loaded.tokenizer, LoadModelTokenizer(directory));
-  ZQFP_ASSIGN_OR_RETURN(loaded.model, Model::Load(directory, options));
-  return loaded;
 }
 
 // Runs `work` with a progress bar that counts `unit`; prints its result.
@@ -205,26 +189,22 @@ absl::Status WritePlot(const ComparisonResult& result,
       path, PlotComparison(result, BaseName(original), BaseName(model)));
 }
 
-// The original once more, with the inputs of its linears in bf16. Null, and
-// said so, where they are in a narrower format already.
-absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const Model& original,
-                                                   const std::string& directory,
-                                                   ModelOptions options) {
-  const auto& quantization = original.config().quantization;
-  if (quantization.has_value() &&
-      quantization->activations != ActivationFormat::kNone) {
-    if (!absl::GetFlag(FLAGS_noise_floor).empty()) {
-      return absl::InvalidArgumentError(
-          "--noise_floor: want an original whose activations are not "
-          "quantized, found e4m3 per token; use --noise_floor none");
-    }
-    fmt::print(stderr,
-               "zqfp-perplexity: no noise floor: the original's activations "
-               "are e4m3, not f32\n");
-    return nullptr;
+// Null, and said so, where the original has no noise floor.
+absl::StatusOr<std::unique_ptr<Model>> LoadForNoiseFloor(
+    const Model& original, const std::string& directory,
+    const ModelOptions& options) {
+  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<Model> rounded,
+                        LoadRounded(original, directory, options));
+  if (rounded != nullptr) return rounded;
+  if (!absl::GetFlag(FLAGS_noise_floor).empty()) {
+    return absl::InvalidArgumentError(
+        "--noise_floor: want an original whose activations are not "
+        "quantized, found e4m3 per token; use --noise_floor none");
   }
-  options.simulated_activations = ActivationFormat::kBf16;
-  return Model::Load(directory, options);
+  fmt::print(stderr,
+             "zqfp-perplexity: no noise floor: the original's activations "
+             "are e4m3, not f32\n");
+  return nullptr;
 }
 
 absl::Status RunComparison(const EvaluationOptions& options,
@@ -240,7 +220,7 @@ absl::Status RunComparison(const EvaluationOptions& options,
   std::unique_ptr<Model> rounded;
   if (stride > 0) {
     ZQFP_ASSIGN_OR_RETURN(
-        rounded, LoadRounded(*original->model, against, model_options));
+        rounded, LoadForNoiseFloor(*original->model, against, model_options));
   }
   const ComparisonArgs args = {
       .original = original->subject(),

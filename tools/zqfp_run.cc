@@ -26,6 +26,8 @@ ABSL_FLAG(int64_t, context, 0,
           "most tokens of a conversation (the model's, at most 4096)");
 ABSL_FLAG(std::string, kv, "auto",
           "storage of keys and values: auto, f32, bf16 or e4m3");
+ABSL_FLAG(bool, verify, false,
+          "refuse a model that is not what its certificate says");
 ABSL_FLAG(bool, json, false,
           "print ids, text, finish_reason and timings as one JSON object");
 
@@ -42,6 +44,7 @@ const ToolInfo& Info() {
       {{"what is asked", {"prompt", "raw", "system", "json"}},
        SamplingFlagGroup(),
        ModelFlagGroup(),
+       {"trust", {"verify"}},
        {"memory", {"context", "kv"}}},
       "  zqfp-run\n"
       "  zqfp-run --prompt 'Tell me a story about a dog.' --seed 7\n"
@@ -145,6 +148,7 @@ absl::StatusOr<LanguageModel> LoadFromFlags(const std::string& directory) {
   load.backend = options.backend;
   load.strict = options.strict;
   load.weight_only = options.weight_only;
+  load.verify = absl::GetFlag(FLAGS_verify);
   Result<LanguageModel> model = LanguageModel::Load(load);
   if (!model.ok()) return absl::UnknownError(model.error().message);
   return std::move(*model);

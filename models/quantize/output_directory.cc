@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "kernels/core/status_macros.h"
+#include "models/certificate.h"
 
 namespace zqfp {
 namespace {
@@ -60,13 +61,7 @@ bool IsCompanion(const fs::path& path) {
   if (begins("LICENSE") || begins("NOTICE") || begins("USE_POLICY")) {
     return true;
   }
-  const std::string extension = path.extension().string();
-  if (extension == ".json") {
-    return name != "config.json" && !name.ends_with(".index.json") &&
-           !begins(".");
-  }
-  return extension == ".model" || extension == ".tiktoken" ||
-         extension == ".jinja" || name == "merges.txt";
+  return name != "config.json" && IsModelText(name);
 }
 
 }  // namespace

@@ -31,7 +31,9 @@ class OutputDirectory {
   OutputDirectory& operator=(OutputDirectory&&) = delete;
   ~OutputDirectory();
 
-  // Path for a file of this name; it lies in the sibling.
+  // The sibling.
+  const std::string& path() const { return partial_path_; }
+  // Path for a file of this name in it.
   std::string PathOf(const std::string& name) const;
   // ResourceExhausted where the disk has less room than that.
   absl::Status CheckSpace(int64_t num_bytes) const;

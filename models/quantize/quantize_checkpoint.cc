@@ -221,6 +221,12 @@ absl::Status WriteModel(const QuantizeOptions& options,
   ZQFP_RETURN_IF_ERROR(WriteCompanions(options, output));
   ZQFP_ASSIGN_OR_RETURN(const std::string text, MakeConfigText(options, kept));
   ZQFP_RETURN_IF_ERROR(output.WriteText("config.json", text));
+  if (options.certify) {
+    ZQFP_ASSIGN_OR_RETURN(const Certificate certificate,
+                          options.certify(output.path()));
+    ZQFP_RETURN_IF_ERROR(
+        output.WriteText(kCertificateName, ToText(certificate)));
+  }
   return output.Commit();
 }
 

@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "models/certificate.h"
 #include "models/config.h"
 #include "models/quantize/layer_quantizer.h"
 #include "models/quantize/layer_store.h"
@@ -76,6 +77,10 @@ struct QuantizeOptions {
   // Files, name to content, to write in place of those that stand beside the
   // input: a GGUF file has its tokenizer inside (TokenizerFilesOfGguf).
   std::map<std::string, std::string> companions;
+  // Measures the finished model, in the directory where it lies before it gets
+  // its name; what comes back goes into its certificate.json.
+  std::function<absl::StatusOr<Certificate>(const std::string& directory)>
+      certify;
   // Called often; anything but OK ends the work with that status, and leaves
   // nothing behind but finished layers of a calibrated job.
   std::function<absl::Status(const QuantizeProgress&)> progress;

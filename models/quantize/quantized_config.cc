@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/status_macros.h"
-#include "models/mapped_file.h"
+#include "models/certificate.h"
 #include "models/safetensors.h"
 
 namespace zqfp {
@@ -95,18 +95,11 @@ ordered_json DescribeLinears(const QuantizeOptions& options,
 // Hashes of the config's text and of every tensor.
 absl::StatusOr<ordered_json> DescribeInput(const std::string& input) {
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(input));
-  ordered_json tensors = ordered_json::object();
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    const uint64_t hash =
-        XXH3_64bits(tensor.data, static_cast<size_t>(tensor.num_bytes));
-    tensors[name] = fmt::format("{} {:016x}", Describe(tensor), hash);
-    DropPages(tensor.data, tensor.num_bytes);
-  }
   ZQFP_ASSIGN_OR_RETURN(const std::string config, ReadConfigText(input));
   ordered_json description = ordered_json::object();
   description["config"] =
       fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()));
-  description["tensors"] = std::move(tensors);
+  description["tensors"] = HashTensors(checkpoint);
   return description;
 }
 

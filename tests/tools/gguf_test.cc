@@ -37,7 +37,8 @@ TEST(GgufPrograms, RunInspectAndBench) {
     const Outcome inspect =
         RunProgram("zqfp-inspect", model + "--explain --tensors --json");
     EXPECT_EQ(inspect.exit_code, 0) << inspect.err;
-    for (const auto& layer : inspect.Json()["layers"]) {
+    const nlohmann::json report = inspect.Json();
+    for (const auto& layer : report["layers"]) {
       EXPECT_THAT(layer["source"].get<std::string>(), HasSubstr("GGUF "));
     }
   }

@@ -128,6 +128,10 @@ struct LoadOptions {
   // Run a quantized model with f32 inputs and the cache of kv_format, whatever
   // its file asks for.
   bool weight_only = false;
+  // Before anything is loaded, compare every tensor and file with the hashes in
+  // the model's certificate.json; kCorruptData where they differ, kNotFound
+  // where there is none. It finds damage and edits, not a forger.
+  bool verify = false;
 };
 
 // What was loaded, and how it runs.
