@@ -332,8 +332,8 @@ TEST_F(EvaluateCommand, ARealModelIsBestAsItIsAndGptqBeatsRounding) {
   const Outcome real = Evaluate(
       "a.json", "--model " + model + " --calibration " + stories +
                     " --calibration_split '<|endoftext|>' --window 256 "
-                    "--calibration_samples 16 --calibration_length 256 "
-                    "--max_tokens 4096 --rows 'w16a16|fp-fp-m2|w4a8-int-int' "
+                    "--calibration_samples 8 --calibration_length 256 "
+                    "--max_tokens 2048 --rows 'w16a16|fp-fp-m2|w4a8-int-int' "
                     "--lorc_rank 0 --split '<|endoftext|>' --group_size 32");
   ASSERT_EQ(real.exit_code, 0) << real.err;
   const nlohmann::json results = Results("a.json");
