@@ -152,7 +152,8 @@ std::string MeasurementText(const nlohmann::ordered_json& measurement) {
 
 std::string CertificateText(const nlohmann::ordered_json& section) {
   if (section.is_null()) return "";
-  const std::string text = "\n" + MeasurementText(section["measurement"]);
+  std::string text = "\n";
+  text += MeasurementText(section["measurement"]);
   if (!section["difference"].is_null()) {
     return text + "  the model is NOT the one that was certified\n";
   }

@@ -11,10 +11,8 @@
 
 namespace zqfp::tools {
 
-// Writes PATH.PID.partial, syncs it and renames it to PATH: a reader sees the
-// file of before or the one of now. ResourceExhausted for a full disk,
-// FailedPrecondition where something else than a file is in its place,
-// Unavailable else; nothing is left then.
+// ReplaceFile (models/file_output.h) where a person named the file:
+// FailedPrecondition where something else than a file is in its place.
 absl::Status WriteOutputFile(const std::string& path, std::string_view text);
 
 // Whether such a file could be written now, before hours of work and not after

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "kernels/core/status_macros.h"
+#include "models/file_output.h"
 #include "tools/command_line.h"
 
 namespace zqfp::tools {
@@ -23,12 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr char kLayers[] = ".layers";
 constexpr char kPartial[] = ".partial-";
-
-absl::Status FileError(const std::string& path, const char* action,
-                       const std::error_code& error) {
-  return absl::UnavailableError(
-      fmt::format("{}: cannot {}: {}", path, action, error.message()));
-}
 
 // Whether a quantizer that writes a row's directory makes this name.
 bool IsOfRow(const std::string& name, const EvaluationRow& row) {

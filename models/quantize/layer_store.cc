@@ -8,11 +8,11 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 
 #include "kernels/core/status_macros.h"
 #include "kernels/core/views.h"
+#include "models/file_output.h"
 #include "models/mapped_file.h"
 #include "models/safetensors_writer.h"
 
@@ -59,12 +59,6 @@ void FromNumbers(const ReportNumbers& numbers, QuantizedLinear* linear) {
   linear->output_error = numbers[6];
 }
 
-absl::Status FileError(const std::string& path, const char* action,
-                       const std::error_code& error) {
-  return absl::UnavailableError(
-      fmt::format("{}: cannot {}: {}", path, action, error.message()));
-}
-
 // What may be removed: a directory that holds what a job writes and no more.
 bool IsOurs(const fs::path& path) {
   std::error_code error;
@@ -82,12 +76,7 @@ absl::Status StartOver(const fs::path& path, const std::string& job) {
   fs::remove_all(path, error);
   if (!error) fs::create_directories(path, error);
   if (error) return FileError(path.string(), "create", error);
-  std::ofstream file(path / kJobFile, std::ios::binary);
-  file << job;
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::UnavailableError(
-      fmt::format("{}: cannot write", (path / kJobFile).string()));
+  return ReplaceFile((path / kJobFile).string(), job);
 }
 
 }  // namespace

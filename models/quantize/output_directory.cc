@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/quantize/output_directory.h"
 
-#include <errno.h>
 #include <fmt/format.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,27 +11,12 @@
 
 #include "kernels/core/status_macros.h"
 #include "models/certificate.h"
+#include "models/file_output.h"
 
 namespace zqfp {
 namespace {
 
 namespace fs = std::filesystem;
-
-absl::Status FileError(const std::string& path, const char* action,
-                       const std::error_code& error) {
-  const std::string message =
-      fmt::format("{}: cannot {}: {}", path, action, error.message());
-  if (error == std::errc::no_space_on_device ||
-      error == std::errc::file_too_large) {
-    return absl::ResourceExhaustedError(message);
-  }
-  return absl::UnavailableError(message);
-}
-
-absl::Status LastError(const std::string& path, const char* action) {
-  return FileError(path, action,
-                   std::error_code(errno, std::generic_category()));
-}
 
 // Absolute, links resolved, no slash at the end.
 fs::path Canonical(const std::string& path) {
@@ -133,17 +115,7 @@ absl::Status OutputDirectory::CheckSpace(int64_t num_bytes) const {
 
 absl::Status OutputDirectory::WriteText(const std::string& name,
                                         const std::string& text) {
-  const std::string path = PathOf(name);
-  FILE* file = fopen(path.c_str(), "wbe");
-  if (file == nullptr) return LastError(path, "create");
-  // Each step may be the one that notices a full disk.
-  const bool is_written =
-      fwrite(text.data(), 1, text.size(), file) == text.size() &&
-      fflush(file) == 0 && fsync(fileno(file)) == 0;
-  absl::Status status;
-  if (!is_written) status = LastError(path, "write");
-  if (fclose(file) != 0 && status.ok()) status = LastError(path, "write");
-  return status;
+  return WriteSynced(PathOf(name), text);
 }
 
 absl::Status OutputDirectory::CopyCompanions(const std::string& input) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Speed of the matmuls at the shapes of the llama-1b preset, next to the
-// machine's read bandwidth in the same run. Not part of ctest:
-//   matmul_benchmark --benchmark_filter=...     ZQFP_THREADS=2 ZQFP_BACKEND=...
+// machine's read bandwidth in the same run, and what a low-rank branch adds to
+// them. Built where libbenchmark-dev is; not part of ctest:
+//   cmake --build build --target matmul_benchmark
+//   build/bin/matmul_benchmark --benchmark_filter=...     ZQFP_THREADS=2
+//   ZQFP_BACKEND=...
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -51,6 +54,7 @@ ThreadPool& Pool() {
 struct Shape {
   WeightFormat format;
   int64_t m, n, k, group_size;
+  int64_t lorc_rank = 0;
 };
 
 // Enough copies of one weight that the caches cannot hold them all.
@@ -71,10 +75,14 @@ void RunMatmul(benchmark::State& state, Shape shape) {
   }
   const std::vector<float> ones(static_cast<size_t>(shape.n * groups + shape.m),
                                 0.5f);
+  Buffer u(shape.lorc_rank * shape.n), v(shape.lorc_rank * shape.k);
+  FillCodes(u);
+  FillCodes(v);
   Buffer workspace(
       backend.WorkspaceBytes({.num_tokens = shape.m,
                               .k = shape.k,
                               .n = shape.n,
+                              .lorc_rank = shape.lorc_rank,
                               .num_heads = 1,
                               .head_dim = 1,
                               .num_threads = Pool().num_threads()}));
@@ -90,7 +98,12 @@ void RunMatmul(benchmark::State& state, Shape shape) {
                              .row_scale = ones.data(),
                              .group_scale = ones.data(),
                              .shift = shifts.as<uint8_t>(),
-                             .scale_code = shifts.as<uint8_t>()};
+                             .scale_code = shifts.as<uint8_t>(),
+                             .lorc = {.rank = shape.lorc_rank,
+                                      .u = u.as<void>(),
+                                      .v = v.as<void>(),
+                                      .u_scale = ones.data(),
+                                      .v_scale = ones.data()}};
     backend.ops.matmul_a8({.m = shape.m,
                            .x = {x.as<uint8_t>(), ones.data()},
                            .weight = view,
@@ -135,13 +148,19 @@ void ReadBandwidth(benchmark::State& state) {
 void Register() {
   benchmark::RegisterBenchmark("read_bandwidth", ReadBandwidth)->UseRealTime();
   const auto add = [](const char* name, Shape shape) {
-    const std::string title = fmt::format("{}/m{}/n{}/k{}/g{}", name, shape.m,
-                                          shape.n, shape.k, shape.group_size);
+    const std::string title =
+        fmt::format("{}/m{}/n{}/k{}/g{}/r{}", name, shape.m, shape.n, shape.k,
+                    shape.group_size, shape.lorc_rank);
     benchmark::RegisterBenchmark(title.c_str(), [shape](
                                                     benchmark::State& state) {
       RunMatmul(state, shape);
     })->UseRealTime();
   };
+  for (int64_t m : {1, 16, 512}) {
+    for (int64_t rank : {0, 8, 16, 64}) {
+      add("lorc", {WeightFormat::kE2m1Shift, m, 4096, 4096, 128, rank});
+    }
+  }
   for (int64_t m : {1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 64, 512}) {
     for (int64_t group_size : {32, 128}) {
       for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
