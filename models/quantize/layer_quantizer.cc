@@ -107,6 +107,7 @@ class LayerQuantizer {
   absl::Status Load();
   absl::Status CheckCalibration() const;
   absl::Status QuantizeLayer(int64_t layer);
+  absl::StatusOr<HessianFactors> Factor(const Stage& stage);
   absl::Status QuantizeStage(Stage& stage);
   absl::Status RunStages(int64_t layer, StageObserver& observer);
   // Runs every sequence through the layer. Hidden states become the layer's
@@ -114,6 +115,7 @@ class LayerQuantizer {
   absl::Status RunSequences(int64_t layer, StageObserver* observer);
   absl::Status AttachAll(int64_t layer, std::vector<QuantizedLinear> linears);
   LinearWeight* Find(const LinearWeight* linear);
+  bool Keeps(const LinearWeight& linear) const;
   absl::Status Progress(double part) const {
     return options_.progress ? options_.progress(layer_, part)
                              : absl::OkStatus();
@@ -214,33 +216,51 @@ LinearWeight* LayerQuantizer::Find(const LinearWeight* linear) {
   return nullptr;
 }
 
+bool LayerQuantizer::Keeps(const LinearWeight& linear) const {
+  return options_.keep && options_.keep(linear.name);
+}
+
+absl::StatusOr<HessianFactors> LayerQuantizer::Factor(const Stage& stage) {
+  absl::StatusOr<HessianFactors> factors = stage.hessian->Factor(
+      options_.scheme.column_order, options_.scheme.damping, model_->exec());
+  if (factors.ok()) return factors;
+  return absl::Status(factors.status().code(),
+                      fmt::format("{}: {}", stage.readers.front()->name,
+                                  std::string(factors.status().message())));
+}
+
+// One factorization serves all that read the stage's input.
 absl::Status LayerQuantizer::QuantizeStage(Stage& stage) {
+  if (std::all_of(
+          stage.readers.begin(), stage.readers.end(),
+          [this](const LinearWeight* reader) { return Keeps(*reader); })) {
+    stage.hessian.reset();
+    return absl::OkStatus();
+  }
+  ZQFP_ASSIGN_OR_RETURN(const HessianFactors factors, Factor(stage));
+  stage.hessian.reset();
   const QuantizeMachine machine = {&model_->pool(), &model_->backend().ops,
                                    model_->exec()};
   for (const LinearWeight* reader : stage.readers) {
     LinearWeight* linear = Find(reader);
-    if (linear == nullptr || (options_.keep && options_.keep(linear->name))) {
-      continue;
-    }
+    if (linear == nullptr || Keeps(*linear)) continue;
     const kernels::WeightView view = linear->view;
     const DType dtype = DTypeOf(view.format);
     const auto* data = static_cast<const uint8_t*>(view.data);
     std::vector<float> weights;
     LoadFloats(dtype, data, view.n * view.k, machine.exec, &weights);
-    ZQFP_ASSIGN_OR_RETURN(QuantizedLinear quantized,
-                          QuantizeLinear(options_.scheme,
-                                         {.name = linear->name,
-                                          .weights = weights,
-                                          .k = view.k,
-                                          .hessian = &*stage.hessian},
-                                         machine));
+    QuantizedLinear quantized = QuantizeLinear(options_.scheme,
+                                               {.name = linear->name,
+                                                .weights = weights,
+                                                .k = view.k,
+                                                .factors = &factors},
+                                               machine);
     DropPages(data, view.n * view.k * ByteSize(dtype));
     const auto [place, inserted] =
         done_.insert_or_assign(linear, std::move(quantized));
     Attach(place->second, options_.scheme, linear);
     ZQFP_RETURN_IF_ERROR(Progress(std::min(part_, 1.0)));
   }
-  stage.hessian.reset();
   return absl::OkStatus();
 }
 
