@@ -107,6 +107,7 @@ class LayerQuantizer {
  private:
   absl::Status Load();
   absl::Status CheckCalibration() const;
+  void DropLayerPages();
   absl::Status QuantizeLayer(int64_t layer);
   absl::StatusOr<HessianFactors> Factor(const Stage& stage);
   absl::Status QuantizeStage(Stage& stage);
@@ -157,6 +158,21 @@ absl::Status LayerQuantizer::CheckCalibration() const {
   return absl::OkStatus();
 }
 
+// Loading has checked every weight: without this the whole file would stay
+// resident until its last layer is done.
+void LayerQuantizer::DropLayerPages() {
+  for (const LayerWeights& layer : model_->mutable_weights().layers) {
+    for (const LinearRule& rule :
+         TensorsOf(model_->config().architecture).linears) {
+      const LinearWeight& linear = layer.*rule.field;
+      const kernels::WeightView& view = linear.view;
+      // Memory of our own would be lost.
+      if (linear.memory != nullptr || !linear.transposed.empty()) continue;
+      DropPages(view.data, view.n * view.k * ByteSize(DTypeOf(view.format)));
+    }
+  }
+}
+
 absl::Status LayerQuantizer::Load() {
   size_t longest = 1;
   for (const auto& ids : options_.calibration) {
@@ -172,6 +188,7 @@ absl::Status LayerQuantizer::Load() {
   }
   ZQFP_ASSIGN_OR_RETURN(model_, Model::Load(options_.input, model_options));
   ZQFP_RETURN_IF_ERROR(CheckCalibration());
+  DropLayerPages();
   Config one_layer = model_->config();
   one_layer.num_layers = 1;
   KvCacheOptions cache_options = {.format = kernels::ValueFormat::kF32};
