@@ -395,6 +395,37 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
   return absl::OkStatus();
 }
 
+absl::Status Model::ResumeLayer(int64_t layer_index, LayerStage stage,
+                                absl::Span<const float> input,
+                                LinearObserver* observer, absl::Span<float> x) {
+  const Config& config = state_->config;
+  if (layer_index < 0 || layer_index >= config.num_layers) {
+    return BadBatch("layers below", config.num_layers, layer_index);
+  }
+  if (stage == LayerStage::kAttentionInput) {
+    return absl::InvalidArgumentError(
+        "batch: want a stage after attention, found the one before");
+  }
+  const auto size = static_cast<int64_t>(x.size());
+  const int64_t num_tokens = size / config.model_dim;
+  if (num_tokens > state_->options.max_tokens) {
+    return BadBatch("tokens, at most", state_->options.max_tokens, num_tokens);
+  }
+  if (size != num_tokens * config.model_dim) {
+    return BadBatch("hidden state", num_tokens * config.model_dim, size);
+  }
+  const auto [buffer, dim] = state_->transformer->InputOf(stage);
+  if (static_cast<int64_t>(input.size()) != num_tokens * dim) {
+    return BadBatch("input of the stage", num_tokens * dim,
+                    static_cast<int64_t>(input.size()));
+  }
+  std::copy(x.begin(), x.end(), state_->activations->x);
+  std::copy(input.begin(), input.end(), buffer);
+  state_->transformer->ResumeLayer(layer_index, stage, num_tokens, observer);
+  std::copy_n(state_->activations->x, x.size(), x.begin());
+  return absl::OkStatus();
+}
+
 Weights& Model::mutable_weights() { return state_->weights; }
 kernels::ThreadPool& Model::pool() { return *state_->pool; }
 const kernels::Backend& Model::backend() const { return state_->backend; }

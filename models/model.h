@@ -18,8 +18,9 @@
 
 namespace zqfp {
 
-class LinearObserver;  // models/transformer.h
-struct Weights;        // models/weights.h
+class LinearObserver;             // models/transformer.h
+enum class LayerStage : uint8_t;  // models/transformer.h
+struct Weights;                   // models/weights.h
 
 struct ModelOptions {
   int num_threads = 0;  // 0: physical cores
@@ -92,10 +93,16 @@ class Model {
   // x [num_tokens, model_dim] = the embeddings of the batch's ids.
   absl::Status Embed(const Batch& batch, absl::Span<float> x);
   // One layer on x, in place. `cache` is that layer's alone (of a config with
-  // one layer); `observer` may be null, and x is undefined where it stops.
+  // one layer); `observer` may be null. Where it stops, x is the residual
+  // stream so far.
   absl::Status ForwardLayer(int64_t layer_index, const Batch& batch,
                             KvCache& cache, LinearObserver* observer,
                             absl::Span<float> x);
+  // Goes on with that x from a stage after attention where an observer stopped;
+  // `input` is what it was shown there. It begins by showing it again.
+  absl::Status ResumeLayer(int64_t layer_index, LayerStage stage,
+                           absl::Span<const float> input,
+                           LinearObserver* observer, absl::Span<float> x);
   // The caller keeps them consistent with config().
   Weights& mutable_weights();
   // Its threads and workspace, between two steps.

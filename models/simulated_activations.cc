@@ -2,6 +2,7 @@
 #include "models/simulated_activations.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "kernels/core/float_formats.h"
@@ -10,27 +11,50 @@
 namespace zqfp {
 namespace {
 
+// Magnitudes order like their bits: the loops below do without comparisons of
+// floats, which compilers do not put into vectors.
+constexpr int32_t kMagnitude = 0x7fffffff;
+
+// Not finite where one of them is not.
 float LargestMagnitude(const float* x, int64_t dim) {
-  float largest = 0;
+  int32_t largest = 0;
   for (int64_t i = 0; i < dim; ++i) {
-    largest = std::max(largest, std::fabs(x[i]));
+    largest = std::max(largest, std::bit_cast<int32_t>(x[i]) & kMagnitude);
   }
-  return largest;
+  return std::bit_cast<float>(largest);
 }
 
-template <typename Encode, typename Decode>
-void RoundWith(const float* x, int64_t dim, float scale, const Encode& encode,
-               const Decode& decode, float* y) {
-  for (int64_t i = 0; i < dim; ++i) y[i] = scale * decode(encode(x[i] / scale));
+// E4m3ToFloat(FloatToE4m3(x)) of what is not NaN.
+float RoundToE4m3(float x) {
+  constexpr int32_t kLeastNormal = std::bit_cast<int32_t>(0x1p-6f);
+  constexpr int32_t kLargest = std::bit_cast<int32_t>(kernels::kE4m3Max);
+  const auto bits = std::bit_cast<uint32_t>(x);
+  const uint32_t magnitude = bits & kMagnitude;
+  // Of 23 bits of mantissa 3 stay; a carry moves on to the exponent by itself.
+  const uint32_t normal =
+      (magnitude + 0x7ffff + (magnitude >> 20 & 1)) & ~uint32_t{0xfffff};
+  // Next to 2^14 the numbers are multiples of 2^-9, as e4m3's subnormals are.
+  const float subnormal = (std::bit_cast<float>(magnitude) + 0x1p14f) - 0x1p14f;
+  const int32_t rounded = static_cast<int32_t>(magnitude) < kLeastNormal
+                              ? std::bit_cast<int32_t>(subnormal)
+                              : static_cast<int32_t>(normal);
+  return std::bit_cast<float>(
+      static_cast<uint32_t>(std::min(rounded, kLargest)) | (bits ^ magnitude));
 }
 
-// `encode` and `decode` are a format's, `largest` its largest finite value.
-template <typename Encode, typename Decode>
-void RoundScaled(const float* x, int64_t dim, float largest,
-                 const Encode& encode, const Decode& decode, float* y) {
+template <typename Round>
+void RoundWith(const float* x, int64_t dim, float scale, const Round& round,
+               float* y) {
+  for (int64_t i = 0; i < dim; ++i) y[i] = scale * round(x[i] / scale);
+}
+
+// `round` is a format's, `largest` its largest finite value.
+template <typename Round>
+void RoundScaled(const float* x, int64_t dim, float largest, const Round& round,
+                 float* y) {
   const float scale = LargestMagnitude(x, dim) / largest;
   // As in QuantizeTokens: a row whose scale would be zero counts as zero.
-  RoundWith(x, dim, scale > 0 ? scale : 1.0f, encode, decode, y);
+  RoundWith(x, dim, scale > 0 ? scale : 1.0f, round, y);
 }
 
 void RoundInt8(const float* x, int64_t dim, float* y) {
@@ -53,8 +77,10 @@ void RoundToken(ActivationFormat format, const RoundTokensArgs& args,
   const float* x = args.x + token * dim;
   float* y = args.y + token * dim;
   using namespace kernels;
+  const auto to_e4m3 = [](float v) { return RoundToE4m3(v); };
+  const auto to_e5m2 = [](float v) { return E5m2ToFloat(FloatToE5m2(v)); };
   // A value that is not finite must surface, whatever the scale would do.
-  if (!std::all_of(x, x + dim, [](float v) { return std::isfinite(v); })) {
+  if (!std::isfinite(LargestMagnitude(x, dim))) {
     std::copy_n(x, dim, y);
     return;
   }
@@ -63,20 +89,20 @@ void RoundToken(ActivationFormat format, const RoundTokensArgs& args,
       std::copy_n(x, dim, y);
       return;
     case ActivationFormat::kE4m3:
-      return RoundScaled(x, dim, kE4m3Max, FloatToE4m3, E4m3ToFloat, y);
+      return RoundScaled(x, dim, kE4m3Max, to_e4m3, y);
     case ActivationFormat::kE5m2:
-      return RoundScaled(x, dim, kE5m2Max, FloatToE5m2, E5m2ToFloat, y);
+      return RoundScaled(x, dim, kE5m2Max, to_e5m2, y);
     case ActivationFormat::kInt8:
       return RoundInt8(x, dim, y);
     case ActivationFormat::kBf16:
       for (int64_t i = 0; i < dim; ++i) y[i] = Bf16ToFloat(FloatToBf16(x[i]));
       return;
     case ActivationFormat::kE4m3Static:
-      return RoundWith(x, dim, args.scale, FloatToE4m3, E4m3ToFloat, y);
+      return RoundWith(x, dim, args.scale, to_e4m3, y);
     case ActivationFormat::kE4m3Groups:
       for (int64_t i = 0; i < dim; i += args.group_size) {
         RoundScaled(x + i, std::min(args.group_size, dim - i), kE4m3Max,
-                    FloatToE4m3, E4m3ToFloat, y + i);
+                    to_e4m3, y + i);
       }
       return;
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/core/check.h"
 #include "kernels/core/float_formats.h"
 #include "models/simulated_activations.h"
 
@@ -154,26 +155,62 @@ void Transformer::RunLayer(int64_t layer_index,
   layer_index_ = layer_index;
   observer_ = observer;
   next_ = LinearObserver::Next::kGoOn;
-  Layer(weights_.layers[static_cast<size_t>(layer_index)], pages);
+  Layer(weights_.layers[static_cast<size_t>(layer_index)],
+        LayerStage::kAttentionInput, pages);
+}
+
+void Transformer::ResumeLayer(int64_t layer_index, LayerStage stage,
+                              int64_t num_tokens, LinearObserver* observer) {
+  ZQFP_CHECK(stage != LayerStage::kAttentionInput);
+  num_tokens_ = num_tokens;
+  layer_index_ = layer_index;
+  observer_ = observer;
+  next_ = LinearObserver::Next::kGoOn;
+  Layer(weights_.layers[static_cast<size_t>(layer_index)], stage, {});
 }
 
 // x += Post(Attention(Norm(x)));  x += Post(FeedForward(Norm(x))), where Post
-// is a norm or nothing
-void Transformer::Layer(const LayerWeights& layer,
+// is a norm or nothing. Between two stages there is x and the later one's
+// input.
+void Transformer::Layer(const LayerWeights& layer, LayerStage first,
                         const kernels::KvPagesView& pages) {
-  Norm(a_.x, layer.attention_norm, num_tokens_, a_.normed);
-  Attend(layer, pages);
-  if (Stopped()) return;
-  Norm(a_.x, layer.ffn_norm, num_tokens_, a_.normed);
-  FeedForward(layer);
+  switch (first) {
+    case LayerStage::kAttentionInput:
+      Norm(a_.x, layer.attention_norm, num_tokens_, a_.normed);
+      Attend(layer, pages);
+      if (Stopped()) return;
+      [[fallthrough]];
+    case LayerStage::kAttentionOutput:
+      Join(LayerStage::kAttentionOutput, layer.o, layer.attention_post_norm);
+      if (Stopped()) return;
+      Norm(a_.x, layer.ffn_norm, num_tokens_, a_.normed);
+      [[fallthrough]];
+    case LayerStage::kFfnInput:
+      ActivateFfn(layer);
+      if (Stopped()) return;
+      [[fallthrough]];
+    case LayerStage::kFfnOutput:
+      Join(LayerStage::kFfnOutput, layer.down, layer.ffn_post_norm);
+  }
 }
 
+Transformer::StageInput Transformer::InputOf(LayerStage stage) const {
+  switch (stage) {
+    case LayerStage::kAttentionOutput:
+      return {a_.mixed, config_.num_heads * config_.head_dim};
+    case LayerStage::kFfnOutput:
+      return {a_.gate, config_.ffn_dim};
+    default:
+      return {a_.normed, config_.model_dim};
+  }
+}
+
+// mixed = softmax(q(x) k(x)^T) v(x)                         [arXiv:1706.03762]
 void Transformer::Attend(const LayerWeights& layer,
                          const kernels::KvPagesView& pages) {
   const int64_t heads = config_.num_heads, kv_heads = config_.num_kv_heads;
-  const int64_t head_dim = config_.head_dim;
-  const Input in = Prepare(a_.normed, config_.model_dim, num_tokens_,
-                           {&layer.q, &layer.k, &layer.v});
+  const Input in =
+      Prepare(LayerStage::kAttentionInput, {&layer.q, &layer.k, &layer.v});
   if (Stopped()) return;
   Linear(layer.q, in, num_tokens_, nullptr, a_.q);
   Linear(layer.k, in, num_tokens_, nullptr, a_.k);
@@ -195,19 +232,14 @@ void Transformer::Attend(const LayerWeights& layer,
                   .pages = pages,
                   .y = a_.mixed},
                  exec_);
-  const Input out =
-      Prepare(a_.mixed, heads * head_dim, num_tokens_, {&layer.o});
-  if (Stopped()) return;
-  Join(layer.o, out, layer.attention_post_norm);
 }
 
-// down(f(gate(x)) * up(x))  or  down(f(up(x)))              [arXiv:2002.05202]
-void Transformer::FeedForward(const LayerWeights& layer) {
+// gate = f(gate(x)) * up(x)  or  f(up(x)): what down reads  [arXiv:2002.05202]
+void Transformer::ActivateFfn(const LayerWeights& layer) {
   const bool gated = config_.gated_ffn;
-  const int64_t dim = config_.model_dim;
   const Input in =
-      gated ? Prepare(a_.normed, dim, num_tokens_, {&layer.gate, &layer.up})
-            : Prepare(a_.normed, dim, num_tokens_, {&layer.up});
+      gated ? Prepare(LayerStage::kFfnInput, {&layer.gate, &layer.up})
+            : Prepare(LayerStage::kFfnInput, {&layer.up});
   if (Stopped()) return;
   if (gated) Linear(layer.gate, in, num_tokens_, nullptr, a_.gate);
   Linear(layer.up, in, num_tokens_, nullptr, a_.up);
@@ -218,14 +250,12 @@ void Transformer::FeedForward(const LayerWeights& layer) {
                  .up = gated ? a_.up : nullptr,
                  .y = a_.gate},
                 exec_);
-  const Input out =
-      Prepare(a_.gate, config_.ffn_dim, num_tokens_, {&layer.down});
-  if (Stopped()) return;
-  Join(layer.down, out, layer.ffn_post_norm);
 }
 
-void Transformer::Join(const LinearWeight& linear, const Input& input,
+void Transformer::Join(LayerStage stage, const LinearWeight& linear,
                        const NormWeight& post) {
+  const Input input = Prepare(stage, {&linear});
+  if (Stopped()) return;
   if (post.weight.empty()) {
     return Linear(linear, input, num_tokens_, a_.x, a_.x);
   }
@@ -279,15 +309,16 @@ void Transformer::Norm(const float* x, const NormWeight& norm, int64_t num_rows,
 }
 
 Transformer::Input Transformer::Prepare(
-    const float* x, int64_t dim, int64_t num_rows,
-    std::initializer_list<const LinearWeight*> readers) {
+    LayerStage stage, std::initializer_list<const LinearWeight*> readers) {
+  const auto [x, dim] = InputOf(stage);
   if (observer_ != nullptr) {
-    next_ = observer_->Observe({readers.begin(), readers.size()}, x, num_rows);
+    next_ =
+        observer_->Observe({readers.begin(), readers.size()}, x, num_tokens_);
     if (Stopped()) return {x, {}};
   }
-  Input input = Quantize(x, dim, num_rows, readers);
+  Input input = Quantize(x, dim, num_tokens_, readers);
   if (input.codes.data == nullptr && a_.simulated != ActivationFormat::kNone) {
-    RoundTokens(a_.simulated, {num_rows, dim, x, a_.rounded.data()}, exec_);
+    RoundTokens(a_.simulated, {num_tokens_, dim, x, a_.rounded.data()}, exec_);
     input.x = a_.rounded.data();
   }
   return input;

@@ -52,13 +52,24 @@ class Activations {
   int64_t num_bytes_ = 0;
 };
 
+// The linears of a layer that read one input together.
+enum class LayerStage : uint8_t {
+  kAttentionInput,   // q, k, v
+  kAttentionOutput,  // o
+  kFfnInput,         // gate, up
+  kFfnOutput,        // down
+};
+inline constexpr LayerStage kLayerStages[] = {
+    LayerStage::kAttentionInput, LayerStage::kAttentionOutput,
+    LayerStage::kFfnInput, LayerStage::kFfnOutput};
+
 // Sees what linear layers read, before they run.
 class LinearObserver {
  public:
   virtual ~LinearObserver() = default;
   // x [num_rows, k of the readers] is f32 and not yet quantized. The readers
-  // come in the order q/k/v, o, gate/up, down. Returns kStop to leave the rest
-  // of the layer undone.
+  // come in the order of LayerStage. Returns kStop to leave the rest of the
+  // layer undone, until it is resumed with this x.
   enum class Next : uint8_t { kGoOn, kStop };
   virtual Next Observe(absl::Span<const LinearWeight* const> readers,
                        const float* x, int64_t num_rows) = 0;
@@ -86,6 +97,17 @@ class Transformer {
   // be null.
   void RunLayer(int64_t layer_index, const kernels::RaggedBatchView& batch,
                 const kernels::KvPagesView& pages, LinearObserver* observer);
+  // Goes on with a layer of num_tokens rows where an observer stopped it: after
+  // attention, so that neither batch nor pages are asked for. Buffers' x and
+  // InputOf(stage) are as they were then.
+  void ResumeLayer(int64_t layer_index, LayerStage stage, int64_t num_tokens,
+                   LinearObserver* observer);
+  // What the linears of a stage read: the buffer, and the width of its rows.
+  struct StageInput {
+    float* x;
+    int64_t dim;
+  };
+  StageInput InputOf(LayerStage stage) const;
 
  private:
   // A linear layer's input: f32, and once quantized also e4m3.
@@ -94,9 +116,10 @@ class Transformer {
     kernels::QuantizedTokensView codes;
   };
 
-  void Layer(const LayerWeights& layer, const kernels::KvPagesView& pages);
+  void Layer(const LayerWeights& layer, LayerStage first,
+             const kernels::KvPagesView& pages);
   void Attend(const LayerWeights& layer, const kernels::KvPagesView& pages);
-  void FeedForward(const LayerWeights& layer);
+  void ActivateFfn(const LayerWeights& layer);
   void Head(absl::Span<const int32_t> logit_rows, float* logits);
 
   // y = the model's kind of norm of x, plus residual (not of a LayerNorm) where
@@ -104,17 +127,18 @@ class Transformer {
   void Norm(const float* x, const NormWeight& norm, int64_t num_rows, float* y,
             const float* residual = nullptr);
   bool Stopped() const { return next_ == LinearObserver::Next::kStop; }
-  // What the decoder linears `readers` get of x: it is shown to the observer,
+  // What the linears of a stage get of its input: it is shown to the observer,
   // then quantized, or rounded where that is simulated.
-  Input Prepare(const float* x, int64_t dim, int64_t num_rows,
+  Input Prepare(LayerStage stage,
                 std::initializer_list<const LinearWeight*> readers);
   // Quantizes x where one of the layers that read it wants e4m3.
   Input Quantize(const float* x, int64_t dim, int64_t num_rows,
                  std::initializer_list<const LinearWeight*> readers);
   void Linear(const LinearWeight& linear, const Input& input, int64_t num_rows,
               const float* residual, float* y);
-  // The residual stream += linear(input), by way of `post` where there is one.
-  void Join(const LinearWeight& linear, const Input& input,
+  // The residual stream += linear(input of the stage), by way of `post` where
+  // there is one.
+  void Join(LayerStage stage, const LinearWeight& linear,
             const NormWeight& post);
   void Rotate(int64_t num_heads, float* x);
 

@@ -303,7 +303,6 @@ RoundedWeights RoundToNearest(WeightGrid grid, absl::Span<const float> weights,
 
 RoundedWeights Gptq(const GridOptions& options, absl::Span<const float> weights,
                     const HessianFactors& factors,
-                    absl::Span<const float> importance,
                     const QuantizeMachine& machine) {
   const int64_t k = factors.k;
   ZQFP_CHECK(static_cast<int64_t>(weights.size()) % k == 0);
@@ -313,10 +312,11 @@ RoundedWeights Gptq(const GridOptions& options, absl::Span<const float> weights,
   if (factors.column_order == ColumnOrder::kAsStored &&
       options.format == GridFormat::kE2m1) {
     out.grid = EmptyGrid(options, n, k);
-    late.emplace(options.scales, importance, &out.grid);
+    late.emplace(options.scales, factors.importance, &out.grid);
     late->Begin(weights, machine.exec);
   } else {
-    out.grid = ChooseGrid(options, weights, k, importance, *machine.pool);
+    out.grid =
+        ChooseGrid(options, weights, k, factors.importance, *machine.pool);
   }
   Sweep sweep(&out.grid, factors, machine);
   sweep.Load(weights);

@@ -33,13 +33,12 @@ struct RoundedWeights {
 RoundedWeights RoundToNearest(WeightGrid grid, absl::Span<const float> weights,
                               const QuantizeMachine& machine);
 
-// `factors` of the Hessian of what the matrix [n, k] reads, `importance` its
-// diagonal. In the order of the activations the steps of all groups are chosen
-// first, from the weights as they are; as stored, each group's when the sweep
-// reaches it, within 14 shifts of the row's others.
+// `factors` of the Hessian of what the matrix [n, k] reads. In the order of the
+// activations the steps of all groups are chosen first, from the weights as
+// they are; as stored, each group's when the sweep reaches it, within 14 shifts
+// of the row's others.
 RoundedWeights Gptq(const GridOptions& options, absl::Span<const float> weights,
                     const HessianFactors& factors,
-                    absl::Span<const float> importance,
                     const QuantizeMachine& machine);
 
 }  // namespace zqfp

@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "kernels/core/parallel.h"
+#include "models/quantize/cholesky.h"
 
 namespace zqfp {
 namespace {
@@ -18,41 +18,43 @@ using Matrix = Eigen::MatrixXd;  // column-major
 
 // Rows of H that one product makes.
 constexpr int64_t kBlockRows = 128;
-// Below this a triangle is inverted column by column.
-constexpr Eigen::Index kSmallTriangle = 64;
 
-// The inverse of a lower triangle, in place:
-//   [A 0; B C]^-1 = [A^-1 0; -C^-1 B A^-1 C^-1].
-void InvertLower(Eigen::Ref<Matrix> lower) {
-  const Eigen::Index size = lower.rows();
-  if (size <= kSmallTriangle) {
-    Matrix inverse = Matrix::Identity(size, size);
-    lower.triangularView<Eigen::Lower>().solveInPlace(inverse);
-    lower.triangularView<Eigen::Lower>() = inverse;
-    return;
-  }
-  const Eigen::Index half = size / 2, rest = size - half;
-  InvertLower(lower.topLeftCorner(half, half));
-  InvertLower(lower.bottomRightCorner(rest, rest));
-  auto corner = lower.bottomLeftCorner(rest, half);
-  const Matrix product =
-      corner * lower.topLeftCorner(half, half).triangularView<Eigen::Lower>();
-  corner.noalias() =
-      -(lower.bottomRightCorner(rest, rest).triangularView<Eigen::Lower>() *
-        product);
-}
-
-// The upper triangle J lower J in row-major order, where J reverses.
-std::vector<float> Reversed(const Matrix& lower) {
+// The upper triangle J lower J in row-major order, where J reverses. By tiles,
+// since rows become columns.
+std::vector<float> Reversed(const Matrix& lower, const kernels::Exec& exec) {
+  constexpr Eigen::Index kTile = 32;
   const Eigen::Index k = lower.rows();
   std::vector<float> upper(static_cast<size_t>(k * k), 0.0f);
-  for (Eigen::Index i = 0; i < k; ++i) {
-    for (Eigen::Index j = i; j < k; ++j) {
-      upper[static_cast<size_t>(i * k + j)] =
-          static_cast<float>(lower(k - 1 - i, k - 1 - j));
+  kernels::ParallelFor(exec, k, kTile, [&](int64_t begin, int64_t end, int) {
+    for (Eigen::Index first = begin; first < k; first += kTile) {
+      const Eigen::Index last = std::min(first + kTile, k);
+      for (Eigen::Index i = begin; i < end; ++i) {
+        for (Eigen::Index j = std::max(first, i); j < last; ++j) {
+          upper[static_cast<size_t>(i * k + j)] =
+              static_cast<float>(lower(k - 1 - i, k - 1 - j));
+        }
+      }
     }
-  }
+  });
   return upper;
+}
+
+// H plus `added` on the diagonal in the reverse of the order: lower triangle.
+void FillReversed(const std::vector<float>& values,
+                  const std::vector<int32_t>& order, double added,
+                  const kernels::Exec& exec, Matrix* lower) {
+  const Eigen::Index k = lower->rows();
+  kernels::ParallelFor(exec, k, 8, [&](int64_t begin, int64_t end, int) {
+    for (Eigen::Index j = begin; j < end; ++j) {
+      const int64_t column = order[static_cast<size_t>(k - 1 - j)];
+      for (Eigen::Index i = j; i < k; ++i) {
+        const int64_t row = order[static_cast<size_t>(k - 1 - i)];
+        (*lower)(i, j) = values[static_cast<size_t>(
+            row >= column ? row * k + column : column * k + row)];
+      }
+      (*lower)(j, j) += added;
+    }
+  });
 }
 
 }  // namespace
@@ -108,8 +110,8 @@ std::vector<float> Hessian::Importance() const {
 
 // With J, which reverses: J H J = L L^T, so that H = (J L J) (J L J)^T with
 // J L J upper triangular, and the inverse of that is J L^-1 J.
-absl::StatusOr<HessianFactors> Hessian::Factor(ColumnOrder order,
-                                               double damping) const {
+absl::StatusOr<HessianFactors> Hessian::Factor(
+    ColumnOrder order, double damping, const kernels::Exec& exec) const {
   HessianFactors factors = {.k = k_, .column_order = order};
   factors.order.resize(static_cast<size_t>(k_));
   std::iota(factors.order.begin(), factors.order.end(), 0);
@@ -129,25 +131,18 @@ absl::StatusOr<HessianFactors> Hessian::Factor(ColumnOrder order,
   }
   Matrix lower(k_, k_);
   for (double added = std::max(damping, 1e-8) * mean;; added *= 10) {
-    for (int64_t j = 0; j < k_; ++j) {
-      const int64_t column = factors.order[static_cast<size_t>(k_ - 1 - j)];
-      for (int64_t i = j; i < k_; ++i) {
-        lower(i, j) =
-            At(factors.order[static_cast<size_t>(k_ - 1 - i)], column);
-      }
-      lower(j, j) += added;
-    }
-    const Eigen::LLT<Eigen::Ref<Matrix>> llt(lower);
-    if (llt.info() == Eigen::Success) break;
+    FillReversed(values_, factors.order, added, exec, &lower);
+    if (FactorCholesky(lower, exec)) break;
     if (added > mean * 1e3) {
       return absl::InvalidArgumentError(
           "calibration: want inputs whose covariance can be inverted, found "
           "numbers too far apart");
     }
   }
-  factors.root = Reversed(lower);
-  InvertLower(lower);
-  factors.inverse_root = Reversed(lower);
+  factors.root = Reversed(lower, exec);
+  InvertLower(lower, exec);
+  factors.inverse_root = Reversed(lower, exec);
+  factors.importance = Importance();
   return factors;
 }
 

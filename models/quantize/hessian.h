@@ -31,6 +31,7 @@ struct HessianFactors {
   std::vector<int32_t> order;       // [k]: the column that comes j-th
   std::vector<float> root;          // [k, k]
   std::vector<float> inverse_root;  // [k, k]
+  std::vector<float> importance;    // [k], columns as stored
 };
 
 class Hessian {
@@ -49,9 +50,9 @@ class Hessian {
 
   // Adds damping * (mean of the diagonal) to the diagonal, tenfold as long as
   // the matrix is not positive definite. InvalidArgument where H is not finite
-  // or zero.
-  absl::StatusOr<HessianFactors> Factor(ColumnOrder order,
-                                        double damping) const;
+  // or zero. The same numbers whatever the threads.
+  absl::StatusOr<HessianFactors> Factor(ColumnOrder order, double damping,
+                                        const kernels::Exec& exec) const;
 
  private:
   float At(int64_t i, int64_t j) const {  // symmetric

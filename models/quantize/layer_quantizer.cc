@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -26,53 +28,52 @@ struct Stage {
   std::optional<Hessian> hessian;
 };
 
-// Adds up the Hessians of a layer's stages, which come in the same order for
-// every sequence.
+// Adds up the Hessians of a layer's stages.
 class StageObserver : public LinearObserver {
  public:
   StageObserver(Model* model, ActivationFormat activations)
       : model_(*model), activations_(activations) {}
 
-  // Of the stages from now on: which to sum up, and after which to stop.
-  void Expect(size_t first, size_t last) {
-    first_ = first;
-    last_ = last;
-    reached_ = false;
+  // The one stage to sum up from now on, where every run ends; nullopt: all of
+  // them, and runs go through.
+  void Expect(std::optional<LayerStage> stage) { expected_ = stage; }
+  // Of a run that begins at stage `first`. `input` becomes what the stage reads
+  // where the run ends.
+  void BeginSequence(LayerStage first, std::vector<float>* input) {
+    next_ = static_cast<size_t>(first);
+    input_ = input;
   }
-  void BeginSequence() { index_ = 0; }
-  bool reached_last() const { return reached_; }
-  // The last stage before the one expected has been the layer's last.
-  bool ran_through() const { return !reached_ && last_ != SIZE_MAX; }
-  std::vector<Stage>& stages() { return stages_; }
+  bool runs_through() const { return !expected_; }
+  Stage& stage(LayerStage stage) { return stages_[static_cast<size_t>(stage)]; }
 
   Next Observe(absl::Span<const LinearWeight* const> readers, const float* x,
                int64_t num_rows) override {
-    const size_t index = index_++;
-    if (index < first_) return Next::kGoOn;
-    if (index >= stages_.size()) {
-      stages_.push_back({{readers.begin(), readers.end()}, std::nullopt});
+    const auto shown = static_cast<LayerStage>(next_++);
+    if (expected_.value_or(shown) != shown) return Next::kGoOn;
+    Stage& stage = this->stage(shown);
+    if (!stage.hessian) {
+      stage.readers.assign(readers.begin(), readers.end());
+      stage.hessian.emplace(readers.front()->view.k);
     }
-    Stage& stage = stages_[index];
-    if (!stage.hessian) stage.hessian.emplace(readers.front()->view.k);
     const int64_t dim = stage.hessian->k();
     rounded_.resize(static_cast<size_t>(num_rows * dim));
     RoundTokens(activations_, {num_rows, dim, x, rounded_.data()},
                 model_.exec());
     stage.hessian->Add(rounded_.data(), num_rows, model_.backend().ops,
                        model_.exec());
-    if (index < last_) return Next::kGoOn;
-    reached_ = true;
+    if (runs_through()) return Next::kGoOn;
+    input_->assign(x, x + num_rows * dim);
     return Next::kStop;
   }
 
  private:
   Model& model_;
   ActivationFormat activations_;
-  std::vector<Stage> stages_;
+  std::array<Stage, std::size(kLayerStages)> stages_;
   std::vector<float> rounded_;
-  size_t index_ = 0;
-  size_t first_ = 0, last_ = 0;
-  bool reached_ = false;
+  std::optional<LayerStage> expected_;
+  size_t next_ = 0;
+  std::vector<float>* input_ = nullptr;
 };
 
 DType DTypeOf(kernels::WeightFormat format) {
@@ -106,14 +107,22 @@ class LayerQuantizer {
  private:
   absl::Status Load();
   absl::Status CheckCalibration() const;
+  void DropLayerPages();
   absl::Status QuantizeLayer(int64_t layer);
+  absl::StatusOr<HessianFactors> Factor(const Stage& stage);
   absl::Status QuantizeStage(Stage& stage);
-  absl::Status RunStages(int64_t layer, StageObserver& observer);
-  // Runs every sequence through the layer. Hidden states become the layer's
-  // outputs where it was not stopped and all its linears are done.
-  absl::Status RunSequences(int64_t layer, StageObserver* observer);
+  // Rounds the present layer, and brings the hidden states through it.
+  absl::Status QuantizeStages();
+  // Runs every sequence through the layer, from a stage on where the run before
+  // ended. Hidden states become those where it ends; they stay where an
+  // observer sees all of it, since its linears are not done then.
+  absl::Status RunFrom(LayerStage first, StageObserver* observer);
+  absl::Status RunThrough() {
+    return RunFrom(LayerStage::kAttentionInput, nullptr);
+  }
   absl::Status AttachAll(int64_t layer, std::vector<QuantizedLinear> linears);
   LinearWeight* Find(const LinearWeight* linear);
+  bool Keeps(const LinearWeight& linear) const;
   absl::Status Progress(double part) const {
     return options_.progress ? options_.progress(layer_, part)
                              : absl::OkStatus();
@@ -123,6 +132,7 @@ class LayerQuantizer {
   std::unique_ptr<Model> model_;
   std::optional<KvCache> cache_;
   std::vector<std::vector<float>> hidden_;  // of each sequence
+  std::vector<std::vector<float>> inputs_;  // of the stage where runs ended
   std::vector<float> scratch_;
   int64_t layer_ = 0;
   double part_ = 0, part_per_sequence_ = 0;
@@ -148,6 +158,21 @@ absl::Status LayerQuantizer::CheckCalibration() const {
   return absl::OkStatus();
 }
 
+// Loading has checked every weight: without this the whole file would stay
+// resident until its last layer is done.
+void LayerQuantizer::DropLayerPages() {
+  for (const LayerWeights& layer : model_->mutable_weights().layers) {
+    for (const LinearRule& rule :
+         TensorsOf(model_->config().architecture).linears) {
+      const LinearWeight& linear = layer.*rule.field;
+      const kernels::WeightView& view = linear.view;
+      // Memory of our own would be lost.
+      if (linear.memory != nullptr || !linear.transposed.empty()) continue;
+      DropPages(view.data, view.n * view.k * ByteSize(DTypeOf(view.format)));
+    }
+  }
+}
+
 absl::Status LayerQuantizer::Load() {
   size_t longest = 1;
   for (const auto& ids : options_.calibration) {
@@ -163,6 +188,7 @@ absl::Status LayerQuantizer::Load() {
   }
   ZQFP_ASSIGN_OR_RETURN(model_, Model::Load(options_.input, model_options));
   ZQFP_RETURN_IF_ERROR(CheckCalibration());
+  DropLayerPages();
   Config one_layer = model_->config();
   one_layer.num_layers = 1;
   KvCacheOptions cache_options = {.format = kernels::ValueFormat::kF32};
@@ -172,6 +198,7 @@ absl::Status LayerQuantizer::Load() {
   ZQFP_ASSIGN_OR_RETURN(KvCache cache,
                         KvCache::Create(one_layer, cache_options));
   cache_.emplace(std::move(cache));
+  inputs_.resize(options_.calibration.size());
   for (const auto& ids : options_.calibration) {
     hidden_.emplace_back(ids.size() *
                          static_cast<size_t>(model_->config().model_dim));
@@ -182,20 +209,25 @@ absl::Status LayerQuantizer::Load() {
   return absl::OkStatus();
 }
 
-absl::Status LayerQuantizer::RunSequences(int64_t layer,
-                                          StageObserver* observer) {
+absl::Status LayerQuantizer::RunFrom(LayerStage first,
+                                     StageObserver* observer) {
   for (size_t i = 0; i < hidden_.size(); ++i) {
-    const Batch batch =
-        MakeBatch(options_.calibration[i], cache_->options().num_pages);
+    std::vector<float>* x = &hidden_[i];
     if (observer != nullptr) {
-      observer->BeginSequence();
-      scratch_ = hidden_[i];
+      observer->BeginSequence(first, &inputs_[i]);
+      if (observer->runs_through()) {
+        scratch_ = *x;
+        x = &scratch_;
+      }
     }
-    std::vector<float>& x = observer != nullptr ? scratch_ : hidden_[i];
-    ZQFP_RETURN_IF_ERROR(model_->ForwardLayer(layer, batch, *cache_, observer,
-                                              absl::MakeSpan(x)));
-    if (observer != nullptr && observer->ran_through()) {
-      hidden_[i].swap(scratch_);
+    if (first == LayerStage::kAttentionInput) {
+      const Batch batch =
+          MakeBatch(options_.calibration[i], cache_->options().num_pages);
+      ZQFP_RETURN_IF_ERROR(model_->ForwardLayer(layer_, batch, *cache_,
+                                                observer, absl::MakeSpan(*x)));
+    } else {
+      ZQFP_RETURN_IF_ERROR(model_->ResumeLayer(layer_, first, inputs_[i],
+                                               observer, absl::MakeSpan(*x)));
     }
     part_ += part_per_sequence_;
     ZQFP_RETURN_IF_ERROR(Progress(std::min(part_, 1.0)));
@@ -214,53 +246,73 @@ LinearWeight* LayerQuantizer::Find(const LinearWeight* linear) {
   return nullptr;
 }
 
+bool LayerQuantizer::Keeps(const LinearWeight& linear) const {
+  return options_.keep && options_.keep(linear.name);
+}
+
+absl::StatusOr<HessianFactors> LayerQuantizer::Factor(const Stage& stage) {
+  absl::StatusOr<HessianFactors> factors = stage.hessian->Factor(
+      options_.scheme.column_order, options_.scheme.damping, model_->exec());
+  if (factors.ok()) return factors;
+  return absl::Status(factors.status().code(),
+                      fmt::format("{}: {}", stage.readers.front()->name,
+                                  std::string(factors.status().message())));
+}
+
+// One factorization serves all that read the stage's input.
 absl::Status LayerQuantizer::QuantizeStage(Stage& stage) {
+  if (std::all_of(
+          stage.readers.begin(), stage.readers.end(),
+          [this](const LinearWeight* reader) { return Keeps(*reader); })) {
+    stage.hessian.reset();
+    return absl::OkStatus();
+  }
+  ZQFP_ASSIGN_OR_RETURN(const HessianFactors factors, Factor(stage));
+  stage.hessian.reset();
   const QuantizeMachine machine = {&model_->pool(), &model_->backend().ops,
                                    model_->exec()};
   for (const LinearWeight* reader : stage.readers) {
     LinearWeight* linear = Find(reader);
-    if (linear == nullptr || (options_.keep && options_.keep(linear->name))) {
-      continue;
-    }
+    if (linear == nullptr || Keeps(*linear)) continue;
     const kernels::WeightView view = linear->view;
     const DType dtype = DTypeOf(view.format);
     const auto* data = static_cast<const uint8_t*>(view.data);
     std::vector<float> weights;
     LoadFloats(dtype, data, view.n * view.k, machine.exec, &weights);
-    ZQFP_ASSIGN_OR_RETURN(QuantizedLinear quantized,
-                          QuantizeLinear(options_.scheme,
-                                         {.name = linear->name,
-                                          .weights = weights,
-                                          .k = view.k,
-                                          .hessian = &*stage.hessian},
-                                         machine));
+    QuantizedLinear quantized = QuantizeLinear(options_.scheme,
+                                               {.name = linear->name,
+                                                .weights = weights,
+                                                .k = view.k,
+                                                .factors = &factors},
+                                               machine);
     DropPages(data, view.n * view.k * ByteSize(dtype));
     const auto [place, inserted] =
         done_.insert_or_assign(linear, std::move(quantized));
     Attach(place->second, options_.scheme, linear);
     ZQFP_RETURN_IF_ERROR(Progress(std::min(part_, 1.0)));
   }
-  stage.hessian.reset();
   return absl::OkStatus();
 }
 
-// How many stages a layer has shows when a run ends before the one wanted; that
-// run is the one through the quantized layer.
-absl::Status LayerQuantizer::RunStages(int64_t layer, StageObserver& observer) {
+// One run over all linears in pieces: each ends at what the next stage reads,
+// and the next goes on from there.
+absl::Status LayerQuantizer::QuantizeStages() {
+  StageObserver observer(model_.get(), options_.scheme.activations);
   if (options_.stages == StageOrder::kWholeLayer) {
-    observer.Expect(0, SIZE_MAX);
-    ZQFP_RETURN_IF_ERROR(RunSequences(layer, &observer));
-    for (Stage& stage : observer.stages()) {
-      ZQFP_RETURN_IF_ERROR(QuantizeStage(stage));
+    ZQFP_RETURN_IF_ERROR(RunFrom(LayerStage::kAttentionInput, &observer));
+    for (const LayerStage stage : kLayerStages) {
+      ZQFP_RETURN_IF_ERROR(QuantizeStage(observer.stage(stage)));
     }
-    return absl::OkStatus();
+    return RunThrough();
   }
-  for (size_t stage = 0;; ++stage) {
-    observer.Expect(stage, stage);
-    ZQFP_RETURN_IF_ERROR(RunSequences(layer, &observer));
-    if (!observer.reached_last()) return absl::OkStatus();
-    ZQFP_RETURN_IF_ERROR(QuantizeStage(observer.stages()[stage]));
+  LayerStage reached = LayerStage::kAttentionInput;
+  for (const LayerStage stage : kLayerStages) {
+    observer.Expect(stage);
+    ZQFP_RETURN_IF_ERROR(RunFrom(reached, &observer));
+    ZQFP_RETURN_IF_ERROR(QuantizeStage(observer.stage(stage)));
+    reached = stage;
   }
+  return RunFrom(reached, nullptr);
 }
 
 absl::Status LayerQuantizer::AttachAll(int64_t layer,
@@ -292,13 +344,12 @@ absl::Status LayerQuantizer::QuantizeLayer(int64_t layer) {
   if (!loaded.empty()) {
     part_per_sequence_ = 1.0 / static_cast<double>(hidden_.size());
     ZQFP_RETURN_IF_ERROR(AttachAll(layer, std::move(loaded)));
-    return RunSequences(layer, nullptr);
+    return RunThrough();
   }
   // The runs for the Hessians, one or one of each stage, and that through.
   const double num_runs = options_.stages == StageOrder::kWholeLayer ? 2 : 5;
   part_per_sequence_ = 1.0 / (num_runs * static_cast<double>(hidden_.size()));
-  StageObserver observer(model_.get(), options_.scheme.activations);
-  ZQFP_RETURN_IF_ERROR(RunStages(layer, observer));
+  ZQFP_RETURN_IF_ERROR(QuantizeStages());
   std::vector<QuantizedLinear> linears;
   const LayerWeights& weights =
       model_->mutable_weights().layers[static_cast<size_t>(layer)];
@@ -307,12 +358,7 @@ absl::Status LayerQuantizer::QuantizeLayer(int64_t layer) {
     const auto found = done_.find(&(weights.*rule.field));
     if (found != done_.end()) linears.push_back(found->second);
   }
-  if (options_.store) {
-    ZQFP_RETURN_IF_ERROR(options_.store(layer, linears));
-  }
-  return options_.stages == StageOrder::kWholeLayer
-             ? RunSequences(layer, nullptr)
-             : absl::OkStatus();
+  return options_.store ? options_.store(layer, linears) : absl::OkStatus();
 }
 
 absl::Status LayerQuantizer::Run() {

@@ -10,9 +10,9 @@
 // (kTrueSequential) the linears that read one input are rounded together, in
 // the order q/k/v, o, gate/up, down, each after those before it:
 //
-//   for each stage:   run the layer up to the stage, add up its Hessian;
-//                     round the linears of the stage
-//   at last:          run the layer through, for the next one's inputs
+//   for each stage:   run the layer from the stage before up to this one, add
+//                     up its Hessian; round the linears of the stage
+//   at last:          run the last stage, for the next layer's inputs
 
 #include <stdint.h>
 
@@ -52,7 +52,8 @@ struct LayerQuantizerOptions {
 };
 
 // Memory: one layer's weights in f32 at most (mapped ones of the rest), its
-// Hessians with their factors, and one f32 hidden state per token.
+// Hessians with their factors, and of each token the f32 hidden state and what
+// a stage reads (as wide as the feed-forward at most).
 absl::Status QuantizeByLayer(const LayerQuantizerOptions& options);
 
 }  // namespace zqfp

@@ -160,23 +160,18 @@ double OutputError(absl::Span<const float> weights,
 // Rounds one matrix, and what its compensation leaves of it.
 class Rounder {
  public:
-  Rounder(const LinearScheme& scheme, int64_t k, const Hessian* hessian,
-          const HessianFactors& factors, const QuantizeMachine& machine)
-      : scheme_(scheme),
-        k_(k),
-        factors_(hessian != nullptr ? &factors : nullptr),
-        machine_(machine) {
-    // Round to nearest asks the weights alone.
-    if (is_gptq()) importance_ = hessian->Importance();
-  }
+  Rounder(const LinearScheme& scheme, int64_t k, const HessianFactors* factors,
+          const QuantizeMachine& machine)
+      : scheme_(scheme), k_(k), factors_(factors), machine_(machine) {}
 
   RoundedWeights Round(absl::Span<const float> weights) const {
     if (is_gptq()) {
-      return Gptq(scheme_.grid, weights, *factors_, importance_, machine_);
+      return Gptq(scheme_.grid, weights, *factors_, machine_);
     }
+    // Asks the weights alone.
     return RoundToNearest(
-        ChooseGrid(scheme_.grid, weights, k_, importance_, *machine_.pool),
-        weights, machine_);
+        ChooseGrid(scheme_.grid, weights, k_, {}, *machine_.pool), weights,
+        machine_);
   }
 
   // Finds U V for the error W - W_hat, and takes it off. `values` get the
@@ -209,7 +204,6 @@ class Rounder {
   int64_t k_;
   const HessianFactors* factors_;
   const QuantizeMachine& machine_;
-  std::vector<float> importance_;
 };
 
 }  // namespace
@@ -225,24 +219,13 @@ const uint8_t* QuantizedLinear::Find(const char* ending) const {
   return nullptr;
 }
 
-absl::StatusOr<QuantizedLinear> QuantizeLinear(const LinearScheme& scheme,
-                                               const LinearInput& input,
-                                               const QuantizeMachine& machine) {
-  const auto [name, weights, k, hessian] = input;
+QuantizedLinear QuantizeLinear(const LinearScheme& scheme,
+                               const LinearInput& input,
+                               const QuantizeMachine& machine) {
+  const auto [name, weights, k, factors] = input;
   QuantizedLinear out = {
       .name = name, .n = static_cast<int64_t>(weights.size()) / k, .k = k};
-  HessianFactors factors;
-  if (hessian != nullptr) {
-    absl::StatusOr<HessianFactors> found =
-        hessian->Factor(scheme.column_order, scheme.damping);
-    if (!found.ok()) {
-      return absl::Status(
-          found.status().code(),
-          fmt::format("{}: {}", name, std::string(found.status().message())));
-    }
-    factors = *std::move(found);
-  }
-  const Rounder rounder = {scheme, k, hessian, factors, machine};
+  const Rounder rounder = {scheme, k, factors, machine};
   RoundedWeights rounded = rounder.Round(weights);
   std::vector<float> error = Difference(weights, rounded.values, machine.exec);
   PieceMap pieces;
@@ -259,8 +242,8 @@ absl::StatusOr<QuantizedLinear> QuantizeLinear(const LinearScheme& scheme,
     Bytes& bytes = pieces[plan.name.substr(name.size())];
     out.pieces.push_back({std::move(plan), std::move(bytes)});
   }
-  if (hessian != nullptr) {
-    out.output_error = OutputError(weights, error, k, factors, machine);
+  if (factors != nullptr) {
+    out.output_error = OutputError(weights, error, k, *factors, machine);
   }
   return out;
 }

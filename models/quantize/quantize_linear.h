@@ -70,12 +70,12 @@ struct LinearInput {
   int64_t k = 0;
   // Of the layer's input. Null without a calibration, which the scheme must
   // not need then.
-  const Hessian* hessian = nullptr;
+  const HessianFactors* factors = nullptr;
 };
 
-absl::StatusOr<QuantizedLinear> QuantizeLinear(const LinearScheme& scheme,
-                                               const LinearInput& input,
-                                               const QuantizeMachine& machine);
+QuantizedLinear QuantizeLinear(const LinearScheme& scheme,
+                               const LinearInput& input,
+                               const QuantizeMachine& machine);
 
 // The tensors of a linear, in the order of QuantizedLinear::pieces.
 std::vector<TensorPlan> TensorsOfLinear(const std::string& name, int64_t n,

@@ -167,12 +167,9 @@ absl::Status TensorJobs::RunWhole(const QuantizeJob& job,
   ZQFP_RETURN_IF_ERROR(Report(job.name, 0));
   LoadRows(source);
   loaded.Drop(source);
-  ZQFP_ASSIGN_OR_RETURN(
-      const QuantizedLinear linear,
-      QuantizeLinear(
-          job.scheme,
-          {.name = job.name, .weights = floats_, .k = source.shape[1]},
-          {pool_.get(), &backend_.ops, exec_}));
+  const QuantizedLinear linear = QuantizeLinear(
+      job.scheme, {.name = job.name, .weights = floats_, .k = source.shape[1]},
+      {pool_.get(), &backend_.ops, exec_});
   ZQFP_RETURN_IF_ERROR(Report(job.name, source.num_bytes));
   return WriteLinear(linear, writer, report, job.scheme);
 }

@@ -122,6 +122,12 @@ class LayerRunner {
     return model_.ForwardLayer(index, batch_, cache_, observer,
                                absl::MakeSpan(x_));
   }
+  // From where an observer stopped, with what it was shown.
+  absl::Status Resume(int64_t index, LayerStage stage, const Seen& seen,
+                      LinearObserver* observer = nullptr) {
+    return model_.ResumeLayer(index, stage, seen.x, observer,
+                              absl::MakeSpan(x_));
+  }
 
   std::vector<float>& x() { return x_; }
   Batch& batch() { return batch_; }

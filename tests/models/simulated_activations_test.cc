@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -112,6 +113,41 @@ TEST(SimulatedActivationsTest, E4m3IsWhatQuantizeTokensDoes) {
                             {});
   for (size_t i = 0; i < x.size(); ++i) {
     EXPECT_EQ(y[i], scales[i / 100] * kernels::E4m3ToFloat(codes[i]));
+  }
+}
+
+// Every exponent and sign, with the mantissas next to a tie of e4m3 (of its
+// subnormals too) and some between.
+std::vector<float> ManyFloats() {
+  std::vector<float> floats;
+  for (uint32_t high = 0; high < 0x10000; ++high) {
+    for (const uint32_t low : {0u, 1u, 0x7fffu, 0x8000u, 0xffffu}) {
+      const auto value = std::bit_cast<float>(high << 16 | low);
+      if (std::isfinite(value)) floats.push_back(value);
+    }
+  }
+  return floats;
+}
+
+TEST(SimulatedActivationsTest, E4m3IsTheFormatsOwnRounding) {
+  const std::vector<float> x = ManyFloats();
+  std::vector<float> y(x.size());
+  const auto size = static_cast<int64_t>(x.size());
+  for (const float scale : {1.0f, 0.375f, 0x1p-100f}) {
+    RoundTokens(ActivationFormat::kE4m3Static,
+                {.num_tokens = 1,
+                 .dim = size,
+                 .x = x.data(),
+                 .y = y.data(),
+                 .scale = scale},
+                {});
+    for (size_t i = 0; i < x.size(); ++i) {
+      const float wanted =
+          scale * kernels::E4m3ToFloat(kernels::FloatToE4m3(x[i] / scale));
+      // Zeros with their sign.
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(wanted))
+          << x[i] << " / " << scale;
+    }
   }
 }
 

@@ -245,6 +245,71 @@ TEST(LinearObserverTest, StopLeavesTheRestUndone) {
   }
 }
 
+// In two runs with a stop at each stage, on every architecture: with norms
+// after the linears (gemma), biases and no gate (opt, gpt2), rounded inputs.
+TEST(ResumeLayerTest, TwoRunsMakeTheWholeBitForBit) {
+  for (const std::string variant :
+       {"llama_mha", "mistral_window", "qwen3", "gemma2", "gemma3", "opt",
+        "phi3", "gpt2"}) {
+    for (const ActivationFormat format :
+         {ActivationFormat::kNone, ActivationFormat::kE4m3}) {
+      const auto model =
+          Load(Golden(variant), {.simulated_activations = format});
+      ASSERT_NE(model, nullptr) << variant;
+      LayerRunner whole(model.get(), kSequences);
+      ASSERT_TRUE(whole.Embed().ok());
+      const std::vector<float> x = whole.x();
+      Recorder all;
+      ASSERT_TRUE(whole.Layer(1, &all).ok());
+      for (size_t stop = 1; stop < 4; ++stop) {
+        LayerRunner parts(model.get(), kSequences);
+        parts.x() = x;
+        Recorder before(stop), after;
+        ASSERT_TRUE(parts.Layer(1, &before).ok());
+        // Whatever the buffers hold by then.
+        LayerRunner other(model.get(), kSequences);
+        ASSERT_TRUE(other.Embed().ok());
+        ASSERT_TRUE(other.Layer(0).ok());
+        ASSERT_TRUE(
+            parts.Resume(1, kLayerStages[stop], before.seen.back(), &after)
+                .ok());
+        EXPECT_EQ(parts.x(), whole.x()) << variant << " " << stop;
+        ASSERT_EQ(after.seen.size(), 4 - stop);
+        for (size_t s = stop; s < 4; ++s) {
+          EXPECT_EQ(after.seen[s - stop].readers, all.seen[s].readers);
+          EXPECT_EQ(after.seen[s - stop].x, all.seen[s].x);
+        }
+      }
+    }
+  }
+}
+
+TEST(ResumeLayerTest, RefusesWhatCannotBe) {
+  const auto model = Load(Golden("llama_mha"), {.max_tokens = 20});
+  const auto dim = static_cast<size_t>(model->config().model_dim);
+  struct Bad {
+    const char* message;
+    int64_t layer;
+    LayerStage stage;
+    size_t hidden, input;  // floats
+  };
+  using enum LayerStage;
+  for (const Bad& bad : {Bad{"layers below", 2, kFfnInput, dim, dim},
+                         Bad{"layers below", -1, kFfnInput, dim, dim},
+                         Bad{"stage after", 0, kAttentionInput, dim, dim},
+                         Bad{"tokens, at", 0, kFfnInput, 21 * dim, 21 * dim},
+                         Bad{"input of", 0, kFfnInput, 2 * dim, dim},
+                         Bad{"input of", 0, kFfnOutput, dim, dim},
+                         Bad{"hidden state", 0, kFfnInput, dim + 1, dim}}) {
+    std::vector<float> x(bad.hidden);
+    const std::vector<float> input(bad.input);
+    const absl::Status status = model->ResumeLayer(bad.layer, bad.stage, input,
+                                                   nullptr, absl::MakeSpan(x));
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(bad.message));
+  }
+}
+
 TEST(ForwardLayerTest, RefusesWhatCannotBe) {
   const auto model = Load(Golden("llama_mha"), {.max_tokens = 20});
   LayerRunner good(model.get(), kSequences);

@@ -29,10 +29,9 @@ GridOptions Grid(GridFormat format, int64_t group_size,
 RoundedWeights RunGptq(const CalibratedMatrix& m, const GridOptions& options,
                        ColumnOrder order, int num_threads = 2) {
   QuantizeBench bench(num_threads);
-  const auto factors = m.hessian.Factor(order, kDamping);
+  const auto factors = m.hessian.Factor(order, kDamping, {});
   EXPECT_TRUE(factors.ok()) << factors.status();
-  return Gptq(options, m.weights, *factors, m.hessian.Importance(),
-              bench.machine());
+  return Gptq(options, m.weights, *factors, bench.machine());
 }
 
 // The number of the grid of row i and group g nearest to w.
@@ -95,7 +94,8 @@ TEST(GptqTest, FollowsTheDerivation) {
     const CalibratedMatrix m(2, 140, 400);  // two blocks, a short group
     const RoundedWeights found =
         RunGptq(m, Grid(format, 32), ColumnOrder::kByActivation);
-    const auto factors = m.hessian.Factor(ColumnOrder::kByActivation, kDamping);
+    const auto factors =
+        m.hessian.Factor(ColumnOrder::kByActivation, kDamping, {});
     int different = 0;
     for (int64_t row = 0; row < m.n; ++row) {
       const std::vector<double> wanted =

@@ -36,7 +36,7 @@ TEST(HessianTest, FactorsAreThoseOfTheDampedProduct) {
     const CalibratedMatrix m(3, k, 2 * k + 5);
     for (const ColumnOrder order :
          {ColumnOrder::kAsStored, ColumnOrder::kByActivation}) {
-      const auto factors = m.hessian.Factor(order, 0.01);
+      const auto factors = m.hessian.Factor(order, 0.01, {});
       ASSERT_TRUE(factors.ok()) << factors.status();
       double largest = 0;
       for (int64_t i = 0; i < k; ++i) {
@@ -67,7 +67,7 @@ TEST(HessianTest, FactorsAreThoseOfTheDampedProduct) {
 
 TEST(HessianTest, LargestActivationsComeFirst) {
   const CalibratedMatrix m(3, 40, 200);
-  const auto factors = m.hessian.Factor(ColumnOrder::kByActivation, 0.01);
+  const auto factors = m.hessian.Factor(ColumnOrder::kByActivation, 0.01, {});
   const std::vector<float> importance = m.hessian.Importance();
   std::vector<bool> seen(40);
   for (size_t i = 0; i < 40; ++i) {
@@ -77,7 +77,7 @@ TEST(HessianTest, LargestActivationsComeFirst) {
               importance[static_cast<size_t>(factors->order[i])]);
   }
   EXPECT_THAT(seen, ::testing::Each(true));
-  const auto stored = m.hessian.Factor(ColumnOrder::kAsStored, 0.01);
+  const auto stored = m.hessian.Factor(ColumnOrder::kAsStored, 0.01, {});
   for (int32_t i = 0; i < 40; ++i) {
     EXPECT_EQ(stored->order[static_cast<size_t>(i)], i);
   }
@@ -99,13 +99,13 @@ TEST(HessianTest, ImportanceIsTheMeanSquare) {
 // the matrix invertible.
 TEST(HessianTest, SingularMatricesAreDamped) {
   const CalibratedMatrix few(3, 60, 4);
-  EXPECT_TRUE(few.hessian.Factor(ColumnOrder::kByActivation, 0.01).ok());
+  EXPECT_TRUE(few.hessian.Factor(ColumnOrder::kByActivation, 0.01, {}).ok());
   testing::QuantizeBench bench;
   Hessian dead(8);
   std::vector<float> x(8 * 20, 0.0f);
   for (size_t t = 0; t < 20; ++t) x[t * 8 + 3] = 1;
   dead.Add(x.data(), 20, bench.backend.ops, bench.machine().exec);
-  const auto factors = dead.Factor(ColumnOrder::kByActivation, 1e-6);
+  const auto factors = dead.Factor(ColumnOrder::kByActivation, 1e-6, {});
   ASSERT_TRUE(factors.ok()) << factors.status();
   for (const float value : factors->inverse_root) {
     EXPECT_TRUE(std::isfinite(value));
@@ -119,7 +119,7 @@ TEST(HessianTest, WhatIsNotFiniteOrAllZeroIsRefused) {
     Hessian hessian(4);
     const std::vector<float> x(12, value);
     hessian.Add(x.data(), 3, bench.backend.ops, bench.machine().exec);
-    const auto factors = hessian.Factor(ColumnOrder::kAsStored, 0.01);
+    const auto factors = hessian.Factor(ColumnOrder::kAsStored, 0.01, {});
     ASSERT_FALSE(factors.ok());
     EXPECT_THAT(std::string(factors.status().message()),
                 HasSubstr("want inputs that are finite and not all 0"));

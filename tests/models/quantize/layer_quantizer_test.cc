@@ -261,33 +261,43 @@ TEST(LayerQuantizerTest, TheOrderOfStagesMatters) {
   }
 }
 
+void ExpectLoadedLayersGoOn(const std::string& variant, StageOrder stages,
+                            GridFormat format) {
+  LinearScheme scheme = Scheme();
+  scheme.grid.format = format;
+  Layers whole;
+  LayerQuantizerOptions options = Options(Golden(variant), &whole, scheme);
+  options.stages = stages;
+  ASSERT_TRUE(QuantizeByLayer(options).ok()) << variant;
+  for (const int64_t known : {0, 1}) {
+    Layers rest;
+    LayerQuantizerOptions resumed = Options(Golden(variant), &rest, scheme);
+    resumed.stages = stages;
+    std::vector<int64_t> asked;
+    resumed.load =
+        [&](int64_t layer) -> absl::StatusOr<std::vector<QuantizedLinear>> {
+      asked.push_back(layer);
+      if (layer != known) return std::vector<QuantizedLinear>();
+      return whole.at(layer);
+    };
+    ASSERT_TRUE(QuantizeByLayer(resumed).ok()) << variant;
+    EXPECT_THAT(asked, ElementsAre(0, 1));
+    ASSERT_EQ(rest.size(), 1u);
+    ExpectSame(rest.at(1 - known), whole.at(1 - known));
+  }
+}
+
+// A loaded layer runs at once, a calibrated one in pieces: the same numbers.
 TEST(LayerQuantizerTest, LoadedLayersGoOnToTheSameBytes) {
   for (const StageOrder stages :
        {StageOrder::kTrueSequential, StageOrder::kWholeLayer}) {
     for (const GridFormat format : {GridFormat::kE2m1, GridFormat::kInt4}) {
-      LinearScheme scheme = Scheme();
-      scheme.grid.format = format;
-      Layers whole;
-      LayerQuantizerOptions options = Options(Golden("qwen3"), &whole, scheme);
-      options.stages = stages;
-      ASSERT_TRUE(QuantizeByLayer(options).ok());
-      for (const int64_t known : {0, 1}) {
-        Layers rest;
-        LayerQuantizerOptions resumed = Options(Golden("qwen3"), &rest, scheme);
-        resumed.stages = stages;
-        std::vector<int64_t> asked;
-        resumed.load =
-            [&](int64_t layer) -> absl::StatusOr<std::vector<QuantizedLinear>> {
-          asked.push_back(layer);
-          if (layer != known) return std::vector<QuantizedLinear>();
-          return whole.at(layer);
-        };
-        ASSERT_TRUE(QuantizeByLayer(resumed).ok());
-        EXPECT_THAT(asked, ElementsAre(0, 1));
-        ASSERT_EQ(rest.size(), 1u);
-        ExpectSame(rest.at(1 - known), whole.at(1 - known));
-      }
+      ExpectLoadedLayersGoOn("qwen3", stages, format);
     }
+  }
+  for (const std::string variant : {"gemma2", "opt", "phi3", "gpt2"}) {
+    ExpectLoadedLayersGoOn(variant, StageOrder::kTrueSequential,
+                           GridFormat::kE2m1);
   }
 }
 

@@ -37,8 +37,8 @@ std::vector<QuantizedLinear> Linears(uint32_t seed) {
        {std::tuple("l.q", 5, 40), std::tuple("l.down", 3, 71)}) {
     const CalibratedMatrix m(n, k, 10, seed);
     linears.push_back(
-        *QuantizeLinear(Scheme(), {.name = name, .weights = m.weights, .k = k},
-                        bench.machine()));
+        QuantizeLinear(Scheme(), {.name = name, .weights = m.weights, .k = k},
+                       bench.machine()));
     linears.back().rounding = {.squared_error = 0.1 * seed,
                                .squared_sum = 1e300,
                                .num_weights = (int64_t{1} << 40) + n,

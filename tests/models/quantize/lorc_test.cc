@@ -73,7 +73,7 @@ TEST(LorcTest, PlainIsNearTheBestOfItsRank) {
 TEST(LorcTest, WeightedIsNearTheBestForTheOutputs) {
   const CalibratedMatrix m(50, 80, 300);
   const std::vector<float> error = RoundingErrors(m);
-  const auto factors = m.hessian.Factor(ColumnOrder::kByActivation, 0.01);
+  const auto factors = m.hessian.Factor(ColumnOrder::kByActivation, 0.01, {});
   Eigen::MatrixXd h = Eigen::MatrixXd::Zero(m.k, m.k);
   for (int64_t t = 0; t < m.tokens; ++t) {
     Eigen::VectorXd x(m.k);
@@ -107,7 +107,7 @@ TEST(LorcTest, WeightedIsNearTheBestForTheOutputs) {
 TEST(LorcTest, RankBeyondTheMatrixIsFilledWithZeros) {
   const CalibratedMatrix m(3, 40, 50);
   const std::vector<float> error = RoundingErrors(m);
-  const auto factors = m.hessian.Factor(ColumnOrder::kAsStored, 0.01);
+  const auto factors = m.hessian.Factor(ColumnOrder::kAsStored, 0.01, {});
   QuantizeBench bench;
   for (const LorcWeighting weighting :
        {LorcWeighting::kPlain, LorcWeighting::kWeighted}) {
