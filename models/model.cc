@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/validate.h"
+#include "kernels/op_profile.h"
 #include "models/architectures.h"
 #include "models/rope.h"
 #include "models/transformer.h"
@@ -182,6 +183,9 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
                                      : kernels::MakeBackend(options.backend));
   options.backend = backend.name;
   if (options.strict) ZQFP_RETURN_IF_ERROR(CheckNoFallback(backend));
+  if (options.profile != nullptr) {
+    backend.ops = options.profile->Wrap(backend.ops);
+  }
   pool = std::make_unique<kernels::ThreadPool>(options.num_threads);
   return absl::OkStatus();
 }

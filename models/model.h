@@ -21,6 +21,9 @@ namespace zqfp {
 class LinearObserver;             // models/transformer.h
 enum class LayerStage : uint8_t;  // models/transformer.h
 struct Weights;                   // models/weights.h
+namespace kernels {
+class OpProfile;  // kernels/op_profile.h
+}
 
 struct ModelOptions {
   int num_threads = 0;  // 0: physical cores
@@ -38,6 +41,8 @@ struct ModelOptions {
   ActivationFormat simulated_activations = ActivationFormat::kNone;
   // Room for low-rank branches that are attached after loading.
   int64_t reserved_lorc_rank = 0;
+  // Where set, notes every op of this model, and outlives it.
+  kernels::OpProfile* profile = nullptr;
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).

@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "kernels/core/float_formats.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/op_work.h"
 #include "models/architectures.h"
 #include "models/finite_scan.h"
 #include "models/foreign_weights.h"
@@ -502,35 +503,7 @@ bool LinearWeight::quantized() const {
   return view.format == WeightFormat::kE4m3 || kernels::HasGroups(view.format);
 }
 
-int64_t LinearWeight::num_bytes() const {
-  int64_t bytes = static_cast<int64_t>(lorc_u.size());
-  if (view.lorc.rank > 0) {
-    const bool e4m3 = view.lorc.format == ValueFormat::kE4m3;
-    bytes += view.lorc.rank * view.k * (e4m3 ? 1 : 2) +
-             (e4m3 ? 4 * (view.n + view.lorc.rank) : 0);
-  }
-  const int64_t groups =
-      view.group_size > 0 ? kernels::NumGroups(view.k, view.group_size) : 0;
-  switch (view.format) {
-    case WeightFormat::kF32:
-      return bytes + view.n * view.k * 4;
-    case WeightFormat::kBf16:
-    case WeightFormat::kF16:
-      return bytes + view.n * view.k * 2;
-    case WeightFormat::kE4m3:
-      return bytes + view.n * (view.k + 4);
-    case WeightFormat::kE4m3Groups:
-      return bytes + view.n * view.k +
-             4 * groups * kernels::NumGroups(view.n, view.scale_rows);
-    case WeightFormat::kE2m1E4m3:
-      return bytes + view.n * ((view.k + 1) / 2 + groups);
-    case WeightFormat::kE2m1Free:
-      return bytes + view.n * ((view.k + 1) / 2 + 4 * groups);
-    case WeightFormat::kE2m1Shift:
-      return bytes + view.n * ((view.k + 1) / 2 + groups + 4);
-  }
-  return bytes;
-}
+int64_t LinearWeight::num_bytes() const { return kernels::WeightBytes(view); }
 
 int64_t Weights::ConvertedBytes() const {
   std::set<const MappedFile*> counted;  // a tied head shares the embedding's

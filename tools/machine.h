@@ -19,7 +19,7 @@ std::string CpuName();
 int64_t PeakRssBytes();
 
 // Bytes per second that the pool's threads read from memory together: the best
-// of several passes over a buffer far larger than the caches. 0 where the
+// slice of several passes over a buffer far larger than the caches. 0 where the
 // buffer cannot be had.
 double MeasureReadBandwidth(kernels::ThreadPool& pool);
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "absl/flags/flag.h"
 #include "engine/engine.h"
@@ -15,6 +16,7 @@
 #include "tools/kv_flag.h"
 #include "tools/machine.h"
 #include "tools/model_flags.h"
+#include "tools/profile_report.h"
 #include "tools/shapes.h"
 
 ABSL_FLAG(std::string, shape, "",
@@ -28,6 +30,8 @@ ABSL_FLAG(int64_t, batch, 1, "sequences at once");
 ABSL_FLAG(int64_t, repeat, 3, "how often each figure is measured");
 ABSL_FLAG(std::string, kv, "auto",
           "storage of keys and values: auto, f32, bf16 or e4m3");
+ABSL_FLAG(bool, profile, false,
+          "also what every op takes of a step, of the fastest repeat");
 ABSL_FLAG(bool, json, false, "print one JSON object");
 
 namespace zqfp::tools {
@@ -47,9 +51,10 @@ const ToolInfo& Info() {
         {"shape", "group_size", "scales", "prompt", "generate", "batch",
          "repeat", "kv"}},
        ModelFlagGroup(),
-       {"output", {"json"}}},
+       {"output", {"profile", "json"}}},
       "  zqfp-bench --shape llama-1b --threads 2\n"
-      "  zqfp-bench --model my-model --prompt 128 --generate 64 --json\n"};
+      "  zqfp-bench --model my-model --prompt 128 --generate 64 --json\n"
+      "  zqfp-bench --shape llama-110m --profile\n"};
   return info;
 }
 
@@ -99,6 +104,7 @@ class Workload {
   }
 
   void Rewind(int64_t length) { length_ = length; }
+  int64_t num_steps() const { return num_steps_; }
 
  private:
   Workload(Model* model, int64_t batch, int64_t tokens)
@@ -126,6 +132,7 @@ class Workload {
     }
     logits_.resize(static_cast<size_t>(batch_ * vocab_size));
     length_ += count;
+    ++num_steps_;
     return model_->Forward(step, *cache_, absl::MakeSpan(logits_));
   }
 
@@ -133,15 +140,22 @@ class Workload {
   int64_t batch_;
   int64_t pages_;  // of one sequence
   int64_t length_ = 0;
+  int64_t num_steps_ = 0;
   std::optional<KvCache> cache_;
   std::vector<float> logits_;
+};
+
+// The prompt, or the generation.
+struct Phase {
+  Figure speed;
+  PhaseProfile profile;  // of the fastest repeat, with --profile
 };
 
 struct BenchResult {
   std::string what, backend, cpu;
   int num_threads = 0;
   int64_t prompt = 0, generate = 0, batch = 0;
-  Figure prompt_speed, generate_speed;
+  Phase prompt_phase, generate_phase;
   int64_t weight_bytes = 0;
   double load_s = 0;
   int64_t peak_rss_bytes = 0;
@@ -149,7 +163,7 @@ struct BenchResult {
 
   // Bytes of weights that the generation streams per second.
   double streamed() const {
-    return generate_speed.At(0.5) / static_cast<double>(batch) *
+    return generate_phase.speed.At(0.5) / static_cast<double>(batch) *
            static_cast<double>(weight_bytes);
   }
 };
@@ -173,11 +187,15 @@ absl::StatusOr<QuantizationConfig> ShapeQuantization() {
                                 absl::GetFlag(FLAGS_scales)));
 }
 
-absl::StatusOr<std::unique_ptr<Model>> LoadWhat(std::string* what) {
+absl::StatusOr<std::unique_ptr<Model>> LoadWhat(kernels::OpProfile* profile,
+                                                std::string* what) {
+  ZQFP_ASSIGN_OR_RETURN(ModelOptions options,
+                        ModelOptionsFromFlags(kStepTokens));
+  options.profile = profile;
   const std::string shape = absl::GetFlag(FLAGS_shape);
   if (shape.empty()) {
     ZQFP_ASSIGN_OR_RETURN(*what, ModelDirectory());
-    return LoadModelFromFlags(kStepTokens);
+    return Model::Load(*what, options);
   }
   ZQFP_ASSIGN_OR_RETURN(const QuantizationConfig quantization,
                         ShapeQuantization());
@@ -186,8 +204,6 @@ absl::StatusOr<std::unique_ptr<Model>> LoadWhat(std::string* what) {
   *what = fmt::format("{} {} group {}", shape,
                       std::string(ToString(quantization.constraint)),
                       quantization.group_size);
-  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options,
-                        ModelOptionsFromFlags(kStepTokens));
   return Model::Random(*config, 1, options);
 }
 
@@ -208,27 +224,50 @@ absl::Status CheckCounts() {
   return absl::OkStatus();
 }
 
-absl::Status Measure(Model& model, KvFormat kv, BenchResult* result) {
+// Extends the sequences `calls` times by `count` tokens, and notes how fast.
+absl::Status MeasurePhase(int64_t calls, int64_t count, int64_t batch,
+                          Workload& workload, kernels::OpProfile* profile,
+                          Phase* phase) {
+  if (profile != nullptr) profile->Clear();
+  const int64_t steps_before = workload.num_steps();
+  const Clock::time_point start = Clock::now();
+  for (int64_t i = 0; i < calls; ++i) {
+    if (Interrupted()) return absl::CancelledError("interrupted");
+    ZQFP_RETURN_IF_ERROR(workload.Extend(count));
+  }
+  const double seconds = SecondsSince(start);
+  phase->speed.values.push_back(static_cast<double>(calls * count * batch) /
+                                seconds);
+  if (profile == nullptr ||
+      (phase->profile.steps > 0 && seconds > phase->profile.seconds)) {
+    return absl::OkStatus();
+  }
+  double noted = 0;
+  for (const kernels::OpCalls& op : profile->rows()) {
+    noted += static_cast<double>(op.calls);
+  }
+  phase->profile = {.steps = workload.num_steps() - steps_before,
+                    .seconds = seconds,
+                    .noting_seconds = noted * profile->SecondsPerCall(),
+                    .ops = profile->rows()};
+  return absl::OkStatus();
+}
+
+absl::Status Measure(Model& model, KvFormat kv, kernels::OpProfile* profile,
+                     BenchResult* result) {
   ZQFP_ASSIGN_OR_RETURN(Workload workload,
                         Workload::Create(&model, kv, result->batch,
                                          result->prompt + result->generate));
   ZQFP_RETURN_IF_ERROR(workload.Extend(std::min<int64_t>(8, result->prompt)));
   for (int64_t i = 0; i < absl::GetFlag(FLAGS_repeat); ++i) {
     workload.Rewind(0);
-    Clock::time_point start = Clock::now();
-    ZQFP_RETURN_IF_ERROR(workload.Extend(result->prompt));
-    result->prompt_speed.values.push_back(
-        static_cast<double>(result->prompt * result->batch) /
-        SecondsSince(start));
+    ZQFP_RETURN_IF_ERROR(MeasurePhase(1, result->prompt, result->batch,
+                                      workload, profile,
+                                      &result->prompt_phase));
     if (result->generate == 0) continue;
-    start = Clock::now();
-    for (int64_t t = 0; t < result->generate; ++t) {
-      if (Interrupted()) return absl::CancelledError("interrupted");
-      ZQFP_RETURN_IF_ERROR(workload.Extend(1));
-    }
-    result->generate_speed.values.push_back(
-        static_cast<double>(result->generate * result->batch) /
-        SecondsSince(start));
+    ZQFP_RETURN_IF_ERROR(MeasurePhase(result->generate, 1, result->batch,
+                                      workload, profile,
+                                      &result->generate_phase));
   }
   return absl::OkStatus();
 }
@@ -242,9 +281,10 @@ void PrintText(const BenchResult& r) {
   };
   const std::string times =
       r.batch > 1 ? fmt::format(" x {}", r.batch) : std::string();
-  line(fmt::format("prompt {}{}", r.prompt, times), r.prompt_speed);
+  line(fmt::format("prompt {}{}", r.prompt, times), r.prompt_phase.speed);
   if (r.generate > 0) {
-    line(fmt::format("generate {}{}", r.generate, times), r.generate_speed);
+    line(fmt::format("generate {}{}", r.generate, times),
+         r.generate_phase.speed);
     fmt::print(
         "weights streamed         {:>9.1f} GB/s, {:.0f} % of the {:.1f} "
         "GB/s that {} threads read\n",
@@ -256,10 +296,18 @@ void PrintText(const BenchResult& r) {
       "memory {:.1f} MB\n",
       static_cast<double>(r.weight_bytes) / 1e6, r.load_s,
       static_cast<double>(r.peak_rss_bytes) / 1e6);
+  if (r.prompt_phase.profile.steps > 0) {
+    fmt::print("{}", ProfileText("prompt", r.prompt_phase.profile,
+                                 r.read_bytes_per_s));
+  }
+  if (r.generate_phase.profile.steps > 0) {
+    fmt::print("{}", ProfileText("generate", r.generate_phase.profile,
+                                 r.read_bytes_per_s));
+  }
 }
 
 void PrintJson(const BenchResult& r) {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"what", r.what},
       {"backend", r.backend},
       {"cpu", r.cpu},
@@ -267,13 +315,21 @@ void PrintJson(const BenchResult& r) {
       {"prompt", r.prompt},
       {"generate", r.generate},
       {"batch", r.batch},
-      {"prompt_tokens_per_s", r.prompt_speed.ToJson()},
-      {"generate_tokens_per_s", r.generate_speed.ToJson()},
+      {"prompt_tokens_per_s", r.prompt_phase.speed.ToJson()},
+      {"generate_tokens_per_s", r.generate_phase.speed.ToJson()},
       {"weight_bytes", r.weight_bytes},
       {"streamed_gb_per_s", r.streamed() / 1e9},
       {"read_gb_per_s", r.read_bytes_per_s / 1e9},
       {"load_s", r.load_s},
       {"peak_rss_bytes", r.peak_rss_bytes}};
+  if (r.prompt_phase.profile.steps > 0) {
+    json["profile"]["prompt"] =
+        ProfileJson(r.prompt_phase.profile, r.read_bytes_per_s);
+  }
+  if (r.generate_phase.profile.steps > 0) {
+    json["profile"]["generate"] =
+        ProfileJson(r.generate_phase.profile, r.read_bytes_per_s);
+  }
   fmt::print("{}\n", json.dump());
 }
 
@@ -283,9 +339,13 @@ absl::Status Run() {
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));
   CatchInterrupt();
   BenchResult result;
+  std::optional<kernels::OpProfile> ops;
+  if (absl::GetFlag(FLAGS_profile)) ops.emplace();
+  kernels::OpProfile* const profile = ops.has_value() ? &*ops : nullptr;
   const Clock::time_point start = Clock::now();
   ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
-                        LoadWhat(&result.what));
+                        LoadWhat(profile, &result.what));
+  if (profile != nullptr) NameParts(*model, profile);
   result.load_s = SecondsSince(start);
   result.backend = model->options().backend;
   result.num_threads = model->options().num_threads;
@@ -294,7 +354,8 @@ absl::Status Run() {
   result.generate = absl::GetFlag(FLAGS_generate);
   result.batch = absl::GetFlag(FLAGS_batch);
   result.weight_bytes = model->weight_bytes();
-  ZQFP_RETURN_IF_ERROR(Measure(*model, ResolveKvFormat(kv, *model), &result));
+  ZQFP_RETURN_IF_ERROR(
+      Measure(*model, ResolveKvFormat(kv, *model), profile, &result));
   // Before the bandwidth's own buffer counts.
   result.peak_rss_bytes = PeakRssBytes();
   kernels::ThreadPool pool(result.num_threads);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "tests/tools/program.h"
 
@@ -68,6 +69,50 @@ TEST(BenchCommand, AShapeNeedsNoFiles) {
   EXPECT_LT(outcome.Json()["weight_bytes"], 95'000'000);
   EXPECT_THAT(outcome.Json()["what"].get<std::string>(),
               HasSubstr("llama-110m free group 64"));
+}
+
+TEST(BenchCommand, AProfileAccountsForTheWholeStep) {
+  const Outcome outcome = Bench(
+      "--profile --prompt 300 --generate 4 --repeat 2 --threads 1 --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const nlohmann::json json = outcome.Json();
+  // 300 tokens are two steps, 6 layers of 7 matmuls and the head's.
+  EXPECT_EQ(json["profile"]["prompt"]["steps"], 2);
+  EXPECT_EQ(json["profile"]["generate"]["steps"], 4);
+  for (const char* name : {"prompt", "generate"}) {
+    const nlohmann::json& phase = json["profile"][name];
+    double share = 0, matmuls = 0, seconds = 0;
+    for (const nlohmann::json& row : phase["ops"]) {
+      share += row["share"].get<double>();
+      seconds += row["s_per_step"].get<double>();
+      if (!row.contains("weights")) continue;
+      matmuls += row["calls_per_step"].get<double>();
+      EXPECT_THAT(
+          (std::vector<std::string>{"qkv", "o", "gate", "up", "down", "head"}),
+          ::testing::Contains(row["part"]));
+      EXPECT_GT(row["bytes_per_step"], 0);
+      EXPECT_GT(row["gb_per_s"], 0);
+      EXPECT_GT(row["read_share"], 0);
+      EXPECT_GT(row["flop_per_step"], 0);
+      EXPECT_GT(row["gflop_per_s"], 0);
+    }
+    EXPECT_NEAR(share, 1, 1e-9);
+    EXPECT_NEAR(seconds, phase["s_per_step"].get<double>(), 1e-9);
+    EXPECT_EQ(matmuls, 6 * 7 + 1);
+    EXPECT_EQ(phase["ops"].back()["op"], "not in an op");
+    EXPECT_GT(phase["noting_s_per_step"], 0.0);
+  }
+  EXPECT_FALSE(
+      Bench("--prompt 4 --generate 0 --json").Json().contains("profile"));
+}
+
+TEST(BenchCommand, AProfileForPeopleAndOneWithoutGeneration) {
+  const Outcome outcome = Bench("--profile --prompt 4 --generate 0 --repeat 1");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\nprompt: 1 step of "));
+  EXPECT_THAT(outcome.out, HasSubstr("matmul_a8 e2m1 shift gate"));
+  EXPECT_THAT(outcome.out, HasSubstr("taking these notes"));
+  EXPECT_THAT(outcome.out, ::testing::Not(HasSubstr("\ngenerate: ")));
 }
 
 // Packed weights (all of the file, embedding too) + KV + 60 MB.
