@@ -26,11 +26,6 @@ EvaluationOptions EvaluationOptionsOf(const CertificationOptions& options) {
   return {.window = options.window, .max_tokens = options.max_tokens};
 }
 
-std::string BaseName(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::weakly_canonical(path, error).filename().string();
-}
-
 // A member of the measurement as a person reads it; "?" where another writer
 // left it out or gave it another type.
 std::string Word(const nlohmann::ordered_json& object, const char* key) {

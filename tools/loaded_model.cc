@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/loaded_model.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include "engine/model_tokenizer.h"
 #include "kernels/core/status_macros.h"
 
@@ -12,6 +15,13 @@ absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
   ZQFP_ASSIGN_OR_RETURN(loaded.tokenizer, LoadModelTokenizer(directory));
   ZQFP_ASSIGN_OR_RETURN(loaded.model, Model::Load(directory, options));
   return loaded;
+}
+
+std::string BaseName(const std::string& directory) {
+  std::error_code error;
+  return std::filesystem::weakly_canonical(directory, error)
+      .filename()
+      .string();
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const Model& original,

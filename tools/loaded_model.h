@@ -25,6 +25,9 @@ struct LoadedModel {
 absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
                                      const ModelOptions& options);
 
+// What a person calls the model: the last part of its path, links resolved.
+std::string BaseName(const std::string& directory);
+
 // The original of `directory` once more, with the inputs of its linears in
 // bf16: what a noise floor is measured with. Null where they are in a narrower
 // format already.

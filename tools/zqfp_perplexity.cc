@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <filesystem>
 #include <memory>
 
 #include "absl/flags/declare.h"
@@ -172,13 +171,6 @@ absl::Status CheckPlotPath(const std::string& path) {
         fmt::format("--plot: want a name that ends in .svg, found {}", path));
   }
   return CheckOutputFile(path);
-}
-
-std::string BaseName(const std::string& directory) {
-  std::error_code error;
-  return std::filesystem::weakly_canonical(directory, error)
-      .filename()
-      .string();
 }
 
 absl::Status WritePlot(const ComparisonResult& result,
