@@ -3,7 +3,21 @@
 
 #include <sentencepiece_processor.h>
 
+#include <exception>
+
 namespace zqfp {
+namespace {
+
+// The library's double array (darts) throws where a piece begins with a zero
+// byte: "darts.h:1143: exception: failed to insert key: zero-length key".
+std::string Reason(const std::exception& thrown) {
+  const std::string what = thrown.what();
+  const std::string mark = "exception: ";
+  const size_t at = what.find(mark);
+  return at == std::string::npos ? what : what.substr(at + mark.size());
+}
+
+}  // namespace
 
 struct SentencePieceBridge::State {
   sentencepiece::SentencePieceProcessor processor;
@@ -17,10 +31,15 @@ std::unique_ptr<SentencePieceBridge> SentencePieceBridge::Load(
     std::string_view bytes, std::string* error) {
   std::unique_ptr<SentencePieceBridge> bridge(new SentencePieceBridge());
   auto& processor = bridge->state_->processor;
-  const auto status = processor.LoadFromSerializedProto(
-      absl::string_view(bytes.data(), bytes.size()));
-  if (!status.ok()) {
-    *error = status.ToString();
+  try {
+    const auto status = processor.LoadFromSerializedProto(
+        absl::string_view(bytes.data(), bytes.size()));
+    if (!status.ok()) {
+      *error = status.ToString();
+      return nullptr;
+    }
+  } catch (const std::exception& thrown) {
+    *error = Reason(thrown);
     return nullptr;
   }
   // What the normalizer does to a lone letter shows whether it adds a space.

@@ -207,6 +207,16 @@ TEST(HostileSentencePiece, BytesThatAreNoModel) {
   }
 }
 
+// The library throws where a unigram piece begins with a zero byte.
+TEST(HostileSentencePiece, PieceOfAZeroByte) {
+  std::string bytes = SmallFile("unigram.model");
+  ASSERT_TRUE(LoadFiles({{"tokenizer.model", bytes}}).ok());
+  const size_t at = bytes.find("\xe2\x96\x81the");
+  ASSERT_NE(at, std::string::npos);
+  bytes[at] = '\0';
+  ExpectError({{"tokenizer.model", bytes}}, "zero-length key");
+}
+
 TEST(HostileTiktoken, RanksAreChecked) {
   const std::string config = R"({"model_type": "llama"})";
   const auto with = [&](const std::string& ranks) {
