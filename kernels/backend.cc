@@ -63,6 +63,12 @@ const std::vector<Implementation>& Implementations() {
   return list;
 }
 
+// Those with a device, which somebody registered.
+std::vector<DeviceBackend>& DeviceBackends() {
+  static std::vector<DeviceBackend>& list = *new std::vector<DeviceBackend>;
+  return list;
+}
+
 // Fills one empty slot of `backend` from `table` and notes who filled it.
 template <typename Op>
 void Fill(Backend& backend, const OpTable& table, const char* name,
@@ -75,6 +81,7 @@ void Fill(Backend& backend, const OpTable& table, const char* name,
 void Merge(Backend& backend, const OpTable& table) {
   backend.tables.push_back(&table);
   Fill(backend, table, "embed", &OpTable::embed);
+  Fill(backend, table, "gather_rows", &OpTable::gather_rows);
   Fill(backend, table, "add_positions", &OpTable::add_positions);
   Fill(backend, table, "rms_norm", &OpTable::rms_norm);
   Fill(backend, table, "layer_norm", &OpTable::layer_norm);
@@ -88,7 +95,19 @@ void Merge(Backend& backend, const OpTable& table) {
   Fill(backend, table, "softcap", &OpTable::softcap);
 }
 
+absl::StatusOr<Backend> OpenDevice(const DeviceBackend& entry) {
+  Backend backend = {.name = entry.table->name};
+  backend.ops.name = entry.table->name;
+  ZQFP_ASSIGN_OR_RETURN(backend.device, entry.open());
+  Merge(backend, *entry.table);
+  return backend;
+}
+
 }  // namespace
+
+void RegisterDeviceBackend(const DeviceBackend& backend) {
+  DeviceBackends().push_back(backend);
+}
 
 int64_t Backend::WorkspaceBytes(const WorkspaceQuery& query) const {
   int64_t bytes = 0;
@@ -102,6 +121,9 @@ int64_t Backend::WorkspaceBytes(const WorkspaceQuery& query) const {
 
 std::vector<std::string> BuiltBackends() {
   std::vector<std::string> names;
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    names.push_back(entry.table->name);
+  }
   for (const Implementation& entry : Implementations()) {
     names.push_back(entry.table->name);
   }
@@ -110,6 +132,9 @@ std::vector<std::string> BuiltBackends() {
 
 std::vector<std::string> RunnableBackends() {
   std::vector<std::string> names;
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    if (entry.open().ok()) names.push_back(entry.table->name);
+  }
   for (const Implementation& entry : Implementations()) {
     if (entry.runs_here()) names.push_back(entry.table->name);
   }
@@ -117,7 +142,10 @@ std::vector<std::string> RunnableBackends() {
 }
 
 absl::StatusOr<Backend> MakeBackend(const std::string& name) {
-  Backend backend = {.name = name, .ops = {}, .sources = {}, .tables = {}};
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    if (name == entry.table->name) return OpenDevice(entry);
+  }
+  Backend backend = {.name = name};
   backend.ops.name = "";
   for (const Implementation& entry : Implementations()) {
     const bool found = !backend.tables.empty() || name == entry.table->name;

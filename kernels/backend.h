@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/core/device.h"
 #include "kernels/core/ops.h"
 
 namespace zqfp::kernels {
@@ -27,7 +28,19 @@ struct Backend {
   // Bytes of workspace any op of any table in it may need.
   int64_t WorkspaceBytes(const WorkspaceQuery& query) const;
   std::vector<const OpTable*> tables;  // those it was made of, best first
+  Device* device = nullptr;  // where its memory is; null: the host's
 };
+
+// A backend with a device: complete in itself, it falls to no other table.
+struct DeviceBackend {
+  const OpTable* table;
+  // The one device of the process; FailedPrecondition where there is none.
+  absl::StatusOr<Device*> (*open)();
+};
+
+// Makes a device backend known to MakeBackend by its table's name. Called
+// before the first MakeBackend, once.
+void RegisterDeviceBackend(const DeviceBackend& backend);
 
 // Names of all tables that were built, best first; and of those, the ones this
 // machine can run.

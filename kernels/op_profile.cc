@@ -17,6 +17,7 @@ OpProfile* active = nullptr;
 
 // Every op has an argument struct of its own, so that tells its name.
 const char* NameOf(const EmbedArgs&) { return "embed"; }
+const char* NameOf(const GatherRowsArgs&) { return "gather_rows"; }
 const char* NameOf(const AddPositionsArgs&) { return "add_positions"; }
 const char* NameOf(const RmsNormArgs&) { return "rms_norm"; }
 const char* NameOf(const LayerNormArgs&) { return "layer_norm"; }
@@ -69,6 +70,7 @@ OpTable OpProfile::Wrap(const OpTable& ops) {
   ops_ = ops;
   OpTable noted = ops;
   Replace<&OpTable::embed>(noted.embed);
+  Replace<&OpTable::gather_rows>(noted.gather_rows);
   Replace<&OpTable::add_positions>(noted.add_positions);
   Replace<&OpTable::rms_norm>(noted.rms_norm);
   Replace<&OpTable::layer_norm>(noted.layer_norm);

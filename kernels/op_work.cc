@@ -36,10 +36,6 @@ int64_t TokenKvBytes(const KvPagesView& pages) {
          (pages.head_dim * ValueBytes(pages.format) + scale);
 }
 
-int64_t NumTokens(const RaggedBatchView& batch) {
-  return batch.token_begin[batch.num_sequences];
-}
-
 // A matmul of m rows whose inputs take `x_bytes`.
 OpWork MatmulWork(int64_t m, int64_t x_bytes, const WeightView& weight,
                   const float* bias, const float* residual) {
@@ -93,6 +89,10 @@ OpWork Work(const EmbedArgs& args) {
   return {.bytes = args.num_tokens * (read + kFloat * args.model_dim)};
 }
 
+OpWork Work(const GatherRowsArgs& args) {
+  return {.bytes = args.num_rows * kFloat * (1 + 2 * args.dim)};
+}
+
 OpWork Work(const AddPositionsArgs& args) {
   const int64_t read =
       kFloat + args.model_dim * ValueBytes(args.table_format);  // position, row
@@ -130,7 +130,7 @@ OpWork Work(const RopeArgs& args) {
 OpWork Work(const StoreKvArgs& args) {
   const KvPagesView& pages = args.pages;
   const int64_t read = 2 * kFloat * pages.num_kv_heads * pages.head_dim;
-  return {.bytes = NumTokens(args.batch) * (read + TokenKvBytes(pages))};
+  return {.bytes = args.batch.num_tokens * (read + TokenKvBytes(pages))};
 }
 
 OpWork Work(const AttentionArgs& args) {
@@ -145,7 +145,7 @@ OpWork Work(const AttentionArgs& args) {
     seen += args.window == 0 ? last : std::min(last, rows - 1 + args.window);
     pairs += SumOfLengths(last - rows + 1, last, args.window);
   }
-  return {.bytes = 2 * kFloat * row_size * NumTokens(batch) +
+  return {.bytes = 2 * kFloat * row_size * batch.num_tokens +
                    seen * TokenKvBytes(args.pages),
           .flop = 4 * row_size * pairs};  // q K^T and its product with V
 }

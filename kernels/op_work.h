@@ -25,6 +25,7 @@ struct OpWork {
 int64_t WeightBytes(const WeightView& weight);
 
 OpWork Work(const EmbedArgs& args);
+OpWork Work(const GatherRowsArgs& args);
 OpWork Work(const AddPositionsArgs& args);
 OpWork Work(const RmsNormArgs& args);
 OpWork Work(const LayerNormArgs& args);

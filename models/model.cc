@@ -46,9 +46,14 @@ absl::Status CheckIds(absl::Span<const int32_t> ids, int64_t vocab_size) {
 }
 
 kernels::RaggedBatchView ViewOf(const Batch& batch) {
-  return {static_cast<int64_t>(batch.context_len.size()),
-          batch.token_begin.data(), batch.context_len.data(),
-          batch.page_table.data(), batch.page_table_stride};
+  kernels::RaggedBatchView view = {
+      .num_sequences = static_cast<int64_t>(batch.context_len.size()),
+      .token_begin = batch.token_begin.data(),
+      .context_len = batch.context_len.data(),
+      .page_table = batch.page_table.data(),
+      .page_table_stride = batch.page_table_stride};
+  view.Measure();
+  return view;
 }
 
 // Of an e2m1 weight: the config's word, or, where another container brought it

@@ -35,6 +35,7 @@ struct Parallel {
 struct Exec {
   Parallel parallel;
   void* workspace = nullptr;  // 64-byte aligned, >= OpTable::workspace_bytes
+  void* stream = nullptr;     // Device::stream(), where the ops have a device
 };
 
 // Upper limits of what a plan will ask; see OpTable::workspace_bytes.
@@ -62,6 +63,19 @@ struct EmbedArgs {
   const int32_t* id = nullptr;
   ValueFormat table_format = ValueFormat::kF32;
   const void* table = nullptr;
+  float* y = nullptr;
+};
+
+// GatherRows: y[i] = x[row[i]]
+//   shapes   row [num_rows]; x [num_x_rows, dim]; y [num_rows, dim]
+//   dtypes   f32
+//   checks   ValidateGatherRows: 0 <= row < num_x_rows
+struct GatherRowsArgs {
+  int64_t num_rows = 0;
+  int64_t num_x_rows = 0;
+  int64_t dim = 0;
+  const int32_t* row = nullptr;
+  const float* x = nullptr;
   float* y = nullptr;
 };
 
@@ -245,6 +259,7 @@ struct SoftcapArgs {
 struct OpTable {
   const char* name;  // "reference", "avx2", ...
   void (*embed)(const EmbedArgs&, const Exec&) noexcept;
+  void (*gather_rows)(const GatherRowsArgs&, const Exec&) noexcept;
   void (*add_positions)(const AddPositionsArgs&, const Exec&) noexcept;
   void (*rms_norm)(const RmsNormArgs&, const Exec&) noexcept;
   void (*layer_norm)(const LayerNormArgs&, const Exec&) noexcept;

@@ -164,6 +164,14 @@ absl::Status Validate(const RaggedBatchView& batch, const KvPagesView& pages) {
       }
     }
   }
+  RaggedBatchView measured = batch;
+  measured.Measure();
+  if (measured.num_tokens != batch.num_tokens ||
+      measured.most_tokens != batch.most_tokens ||
+      measured.longest_context != batch.longest_context) {
+    return Bad("batch.num_tokens", "the sizes that Measure sets",
+               batch.num_tokens);
+  }
   return absl::OkStatus();
 }
 
@@ -181,6 +189,22 @@ absl::Status Validate(const EmbedArgs& args) {
   for (int64_t t = 0; t < args.num_tokens; ++t) {
     if (args.id[t] < 0 || args.id[t] >= args.vocab_size) {
       return Bad("embed.id", "an id below vocab_size", args.id[t]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Validate(const GatherRowsArgs& args) {
+  const int64_t rows = args.num_rows;
+  ZQFP_RETURN_IF_ERROR(CheckRows("gather_rows.num_rows", rows));
+  ZQFP_RETURN_IF_ERROR(CheckRows("gather_rows.num_x_rows", args.num_x_rows));
+  ZQFP_RETURN_IF_ERROR(CheckDim("gather_rows.dim", args.dim));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("gather_rows.row", args.row, rows));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("gather_rows.x", args.x, rows));
+  ZQFP_RETURN_IF_ERROR(CheckPointer("gather_rows.y", args.y, rows));
+  for (int64_t i = 0; i < rows; ++i) {
+    if (args.row[i] < 0 || args.row[i] >= args.num_x_rows) {
+      return Bad("gather_rows.row", "a row below num_x_rows", args.row[i]);
     }
   }
   return absl::OkStatus();

@@ -16,6 +16,7 @@ absl::Status Validate(const KvPagesView& pages);
 absl::Status Validate(const RaggedBatchView& batch, const KvPagesView& pages);
 
 absl::Status Validate(const EmbedArgs& args);
+absl::Status Validate(const GatherRowsArgs& args);
 absl::Status Validate(const AddPositionsArgs& args);
 absl::Status Validate(const RmsNormArgs& args);
 absl::Status Validate(const LayerNormArgs& args);

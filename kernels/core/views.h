@@ -63,6 +63,9 @@ struct WeightView {
   float global_scale = 1;               // kE2m1E4m3: of the whole tensor. Some
   float global_divisor = 1;             // files multiply by it, some divide.
   LorcView lorc;                        // with e4m3 and e2m1 only
+  // The same weight in the order of a device's kernels (Device::Place), which
+  // then read this, not `data` and the scales; null on the CPU.
+  const void* packed = nullptr;
 };
 
 // Whether `format` has a scale per group of columns.
@@ -115,6 +118,22 @@ struct RaggedBatchView {
   const int32_t* context_len = nullptr;  // [num_sequences], this step included
   const int32_t* page_table = nullptr;   // [num_sequences, page_table_stride]
   int64_t page_table_stride = 0;
+  // What a launch has to know of arrays that may lie on a device.
+  int64_t num_tokens = 0;       // token_begin[num_sequences]
+  int64_t most_tokens = 0;      // of one sequence in this step
+  int64_t longest_context = 0;  // largest context_len
+
+  // Sets those three from arrays of the host.
+  constexpr void Measure() {
+    num_tokens = most_tokens = longest_context = 0;
+    for (int64_t s = 0; s < num_sequences; ++s) {
+      const int64_t tokens = int64_t{token_begin[s + 1]} - token_begin[s];
+      const int64_t context = context_len[s];
+      num_tokens += tokens;
+      most_tokens = tokens > most_tokens ? tokens : most_tokens;
+      longest_context = context > longest_context ? context : longest_context;
+    }
+  }
 };
 
 }  // namespace zqfp::kernels

@@ -8,6 +8,7 @@ namespace zqfp::kernels {
 constinit const OpTable kReferenceTable = {
     .name = "reference",
     .embed = reference::Embed,
+    .gather_rows = reference::GatherRows,
     .add_positions = reference::AddPositions,
     .rms_norm = reference::RmsNorm,
     .layer_norm = reference::LayerNorm,

@@ -14,6 +14,7 @@ extern const OpTable kReferenceTable;
 namespace reference {
 
 void Embed(const EmbedArgs& args, const Exec& exec) noexcept;
+void GatherRows(const GatherRowsArgs& args, const Exec& exec) noexcept;
 void AddPositions(const AddPositionsArgs& args, const Exec& exec) noexcept;
 void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept;
 void LayerNorm(const LayerNormArgs& args, const Exec& exec) noexcept;

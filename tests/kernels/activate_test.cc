@@ -46,6 +46,7 @@ class ActivateTest : public OpTest {
                     .up = up.size() > 0 ? up.data() : nullptr,
                     .y = y},
                    MakeExec({.num_tokens = num_tokens, .k = dim}));
+    Wait();
   }
 
   static std::vector<Expected> Exact(Activation activation,

@@ -35,6 +35,7 @@ class AddPositionsTest : public OpTest {
                          .table = table.data(),
                          .x = x.data()},
                         MakeExec({.num_tokens = num_tokens, .k = dim}));
+    Wait();
     for (int64_t i = 0; i < x.size(); ++i) {
       ASSERT_EQ(std::bit_cast<uint32_t>(x[i]),
                 std::bit_cast<uint32_t>(wanted[static_cast<size_t>(i)]))

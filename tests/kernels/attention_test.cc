@@ -36,6 +36,7 @@ class AttentionTest : public OpTest {
                     MakeExec({.num_tokens = cache.num_tokens(),
                               .num_heads = num_heads,
                               .head_dim = c.shape.head_dim}));
+    Wait();
   }
 
   // One query row against positions [first, last]; appends head_dim outputs.

@@ -29,6 +29,7 @@ class EmbedTest : public OpTest {
                  .table = table.data(),
                  .y = y.data()},
                 MakeExec({.num_tokens = num_tokens, .k = dim}));
+    Wait();
     for (int64_t i = 0; i < y.size(); ++i) {
       const float wanted = scale * decode(table[id[i / dim] * dim + i % dim]);
       ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(wanted))

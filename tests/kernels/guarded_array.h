@@ -15,7 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/core/device.h"
+
 namespace zqfp::kernels {
+
+// Where set, new arrays can also be used by ops of this device.
+struct SharedArrays {
+  static inline Device* device = nullptr;
+};
 
 template <typename T>
 class GuardedArray {
@@ -31,6 +38,10 @@ class GuardedArray {
     char* guard = static_cast<char*>(mapping_) + mapped_bytes_ - page;
     EXPECT_EQ(mprotect(guard, static_cast<size_t>(page), PROT_NONE), 0);
     data_ = reinterpret_cast<T*>(guard - bytes);
+    device_ = mapped_bytes_ > page ? SharedArrays::device : nullptr;
+    if (device_ != nullptr) {
+      EXPECT_TRUE(device_->Share(mapping_, mapped_bytes_ - page).ok());
+    }
     for (T& value : *this) value = fill;
   }
   GuardedArray(const std::vector<T>& values)  // NOLINT: a vector is a source
@@ -45,9 +56,11 @@ class GuardedArray {
     std::swap(mapped_bytes_, other.mapped_bytes_);
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(device_, other.device_);
     return *this;
   }
   ~GuardedArray() {
+    if (device_ != nullptr) device_->Unshare(mapping_);
     if (mapping_ != nullptr) munmap(mapping_, mapped_bytes_);
   }
 
@@ -67,6 +80,7 @@ class GuardedArray {
   int64_t mapped_bytes_ = 0;
   T* data_ = nullptr;
   int64_t size_ = 0;
+  Device* device_ = nullptr;
 };
 
 }  // namespace zqfp::kernels

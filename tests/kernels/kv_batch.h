@@ -70,11 +70,14 @@ class KvBatch {
   const std::vector<Sequence>& sequences() const { return sequences_; }
 
   RaggedBatchView batch() const {
-    return {.num_sequences = static_cast<int64_t>(sequences_.size()),
-            .token_begin = token_begin_.data(),
-            .context_len = context_len_.data(),
-            .page_table = page_table_.data(),
-            .page_table_stride = stride_};
+    RaggedBatchView view = {
+        .num_sequences = static_cast<int64_t>(sequences_.size()),
+        .token_begin = token_begin_.data(),
+        .context_len = context_len_.data(),
+        .page_table = page_table_.data(),
+        .page_table_stride = stride_};
+    view.Measure();
+    return view;
   }
   KvPagesView pages() {
     return {.format = shape_.format,

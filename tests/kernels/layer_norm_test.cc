@@ -53,6 +53,7 @@ class LayerNormTest : public OpTest {
                       .bias = affine.bias.data(),
                       .y = y},
                      MakeExec({.num_tokens = rows, .k = dim}));
+    Wait();
   }
   static Affine RandomAffine(std::mt19937& random, int64_t dim) {
     return {RandomFloats(random, dim), RandomFloats(random, dim)};

@@ -48,7 +48,7 @@ class MatmulA8Test : public OpTest {
            const float* bias, const float* residual, float* y) {
     const MatmulA8Args args = {.m = m,
                                .x = tokens.view(),
-                               .weight = weight.view,
+                               .weight = Place(weight.view),
                                .bias = bias,
                                .residual = residual,
                                .y = y};
@@ -56,6 +56,7 @@ class MatmulA8Test : public OpTest {
                                     .k = weight.view.k,
                                     .n = weight.view.n,
                                     .lorc_rank = weight.view.lorc.rank}));
+    Wait();
   }
 
   void Check(WeightFormat format, const Shape& shape, int64_t group_size,

@@ -20,7 +20,7 @@ class MatmulTest : public OpTest {
            const float* bias, const float* residual, float* y) {
     const MatmulArgs args = {.m = m,
                              .x = x,
-                             .weight = weight.view,
+                             .weight = Place(weight.view),
                              .bias = bias,
                              .residual = residual,
                              .y = y};
@@ -28,6 +28,7 @@ class MatmulTest : public OpTest {
                                  .k = weight.view.k,
                                  .n = weight.view.n,
                                  .lorc_rank = weight.view.lorc.rank}));
+    Wait();
   }
 
   void Check(WeightFormat format, int64_t m, int64_t n, int64_t k,

@@ -31,7 +31,9 @@ struct Machine {
 inline std::vector<Machine> Machines() {
   std::vector<Machine> machines;
   for (const std::string& backend : RunnableBackends()) {
+    const bool on_device = MakeBackend(backend)->device != nullptr;
     for (const int num_threads : {1, 3}) {
+      if (on_device && num_threads > 1) continue;
       machines.push_back({backend, num_threads});
     }
   }
@@ -49,6 +51,25 @@ class OpTest : public ::testing::TestWithParam<Machine> {
     auto backend = MakeBackend(GetParam().backend);
     ASSERT_TRUE(backend.ok()) << backend.status();
     backend_ = *backend;
+    SharedArrays::device = backend_.device;
+  }
+  void TearDown() override { SharedArrays::device = nullptr; }
+
+  // Until the ops so far are done, where they run on a device.
+  void Wait() {
+    if (backend_.device == nullptr) return;
+    const absl::Status status = backend_.device->Synchronize();
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  // The weight as the backend's matmuls want it.
+  WeightView Place(const WeightView& weight) {
+    if (backend_.device == nullptr) return weight;
+    auto placed = backend_.device->Place(weight);
+    EXPECT_TRUE(placed.ok()) << placed.status();
+    if (!placed.ok()) return weight;
+    placed_ = std::move(*placed);
+    return placed_.view;
   }
 
   const OpTable& ops() const { return backend_.ops; }
@@ -60,6 +81,7 @@ class OpTest : public ::testing::TestWithParam<Machine> {
     const int64_t bytes = backend_.WorkspaceBytes(query);
     workspace_ = GuardedArray<uint8_t>((bytes + 63) / 64 * 64, 0xff);
     Exec exec = {.workspace = workspace_.data()};
+    if (backend_.device != nullptr) exec.stream = backend_.device->stream();
     if (GetParam().num_threads > 1) exec.parallel = Pool().parallel();
     return exec;
   }
@@ -71,6 +93,7 @@ class OpTest : public ::testing::TestWithParam<Machine> {
   }
 
   Backend backend_;
+  PlacedWeight placed_;
   GuardedArray<uint8_t> workspace_;
 };
 

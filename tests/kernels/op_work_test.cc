@@ -101,9 +101,11 @@ struct TwoSequences {
   std::vector<int32_t> context_len = {5, 9};
 
   RaggedBatchView view() const {
-    return {.num_sequences = 2,
-            .token_begin = token_begin.data(),
-            .context_len = context_len.data()};
+    RaggedBatchView view = {.num_sequences = 2,
+                            .token_begin = token_begin.data(),
+                            .context_len = context_len.data()};
+    view.Measure();
+    return view;
   }
 };
 

@@ -48,6 +48,7 @@ class QuantizeTokensTest : public OpTest {
                            .q = q.data(),
                            .scale = scale.data()},
                           MakeExec({.num_tokens = num_tokens, .k = dim}));
+    Wait();
     Quantized result = {q.ToVector(), {}};
     for (const float value : scale) {
       result.scale_bits.push_back(

@@ -40,6 +40,7 @@ class RmsNormTest : public OpTest {
                     .weight = weight.data(),
                     .y = y},
                    MakeExec({.num_tokens = rows, .k = weight.size()}));
+    Wait();
   }
 };
 
@@ -102,6 +103,7 @@ TEST_P(RmsNormTest, JoinsAResidual) {
                     .residual = y.data(),
                     .y = y.data()},
                    MakeExec({.num_tokens = 3, .k = dim}));
+    Wait();
     ExpectClose(y, wanted, fmt::format("residual {}", dim));
   }
 }

@@ -47,6 +47,7 @@ class RopeTest : public OpTest {
                MakeExec({.num_tokens = num_tokens,
                          .num_heads = num_heads,
                          .head_dim = head_dim}));
+    Wait();
     ExpectClose(x, wanted,
                 fmt::format("{} x {} x {} (rotary {})", num_tokens, num_heads,
                             head_dim, rotary_dim));

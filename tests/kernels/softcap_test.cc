@@ -18,6 +18,7 @@ class SoftcapTest : public OpTest {
     const int64_t dim = x.size() / std::max<int64_t>(num_rows, 1);
     ops().softcap({.num_rows = num_rows, .dim = dim, .cap = cap, .x = x.data()},
                   MakeExec({.num_tokens = num_rows, .n = dim}));
+    Wait();
     ExpectClose(x, wanted, fmt::format("{} x {}, {}", num_rows, dim, cap));
   }
 };
@@ -49,6 +50,7 @@ TEST_P(SoftcapTest, NanSurfaces) {
   x[37] = kNan;
   ops().softcap({.num_rows = 1, .dim = 40, .cap = 30, .x = x.data()},
                 MakeExec({.num_tokens = 1, .n = 40}));
+  Wait();
   for (int i = 0; i < 40; ++i) EXPECT_EQ(std::isnan(x[i]), i == 3 || i == 37);
 }
 

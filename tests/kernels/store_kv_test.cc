@@ -21,6 +21,7 @@ class StoreKvTest : public OpTest {
                    MakeExec({.num_tokens = cache.num_tokens(),
                              .num_heads = cache.pages().num_kv_heads,
                              .head_dim = cache.pages().head_dim}));
+    Wait();
   }
 
   // Stores with the op in one cache and by definition in its twin.

@@ -118,6 +118,7 @@ class Trainer:
         state = torch.load(self.work / "checkpoint.pt",
                            map_location=self.device)
         self.model.load_state_dict(state["model"])
+        # Empty where restore.py wrote it: they start afresh.
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         self.step, self.tokens = state["step"], state["tokens"]
@@ -142,7 +143,8 @@ class Trainer:
 
     def learn(self, batch, dropout):
         batch = torch.from_numpy(batch.astype(np.int64)).to(self.device)
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16,
+                            enabled=not self.arguments.f32):
             loss = self.loss(batch, dropout)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -196,6 +198,8 @@ def main():
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--compile", action="store_true",
                         help="use torch.compile")
+    parser.add_argument("--f32", action="store_true",
+                        help="no bf16 products: faster without units for them")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()

@@ -7,6 +7,7 @@ namespace zqfp::kernels {
 constinit const OpTable kAvx2Table = {
     .name = "avx2",
     .embed = avx2::Embed,
+    .gather_rows = avx2::GatherRows,
     .add_positions = avx2::AddPositions,
     .rms_norm = avx2::RmsNorm,
     .layer_norm = avx2::LayerNorm,

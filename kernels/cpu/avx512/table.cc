@@ -7,6 +7,7 @@ namespace zqfp::kernels {
 constinit const OpTable kAvx512Table = {
     .name = "avx512",
     .embed = avx512::Embed,
+    .gather_rows = nullptr,
     .add_positions = avx512::AddPositions,
     .rms_norm = avx512::RmsNorm,
     .layer_norm = avx512::LayerNorm,

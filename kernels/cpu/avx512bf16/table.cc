@@ -7,6 +7,7 @@ namespace zqfp::kernels {
 constinit const OpTable kAvx512Bf16Table = {
     .name = "avx512bf16",
     .embed = nullptr,
+    .gather_rows = nullptr,
     .add_positions = nullptr,
     .rms_norm = nullptr,
     .layer_norm = nullptr,

@@ -342,11 +342,13 @@ const int32_t kContextLen[] = {3, 9};
 const int32_t kPageTable[] = {5, -1, -1, 99, 0, 2, 4, 99};
 
 RaggedBatchView GoodBatch() {
-  return {.num_sequences = 2,
-          .token_begin = kTokenBegin,
-          .context_len = kContextLen,
-          .page_table = kPageTable,
-          .page_table_stride = 4};
+  RaggedBatchView view = {.num_sequences = 2,
+                          .token_begin = kTokenBegin,
+                          .context_len = kContextLen,
+                          .page_table = kPageTable,
+                          .page_table_stride = 4};
+  view.Measure();
+  return view;
 }
 
 TEST(ValidateTest, KvPages) {
@@ -417,6 +419,9 @@ TEST(ValidateTest, Batch) {
       {"context_len", [](View& b) { b.context_len = nullptr; }},
       {"context_len", [](View& b) { b.context_len = shorter; }},
       {"context_len", [](View& b) { b.context_len = negative; }},
+      {"num_tokens", [](View& b) { b.num_tokens = 3; }},
+      {"num_tokens", [](View& b) { b.most_tokens = 4; }},
+      {"num_tokens", [](View& b) { b.longest_context = 3; }},
       {"page_table_stride", [](View& b) { b.context_len = long_context; }},
       {"page_table_stride", [](View& b) { b.page_table_stride = 2; }},
       {"page_table", [](View& b) { b.page_table = nullptr; }},

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_LAUNCH_H_
+#define ZQFP_KERNELS_CUDA_LAUNCH_H_
+
+// Launch: the one way a kernel of this folder starts.
+//
+// The sources here are compiled twice: by nvcc for the chip, and by the host's
+// compiler against tests/cuda_emulator, which runs every CUDA thread as a fiber.
+// What the emulator lacks is therefore not used: <<<>>>, cooperative groups,
+// cuda_fp16.h (numbers.h has the conversions), inline PTX outside ptx.h.
+
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels::cuda {
+
+struct LaunchShape {
+  dim3 grid;
+  dim3 block;
+  int64_t shared_bytes = 0;  // dynamic
+};
+
+// The dynamic shared memory of a block, 1024-byte aligned.
+#if defined(__CUDACC__)
+__device__ inline uint8_t* DynamicShared() {
+  extern __shared__ __align__(1024) uint8_t zqfp_dynamic_shared[];
+  return zqfp_dynamic_shared;
+}
+#else
+using emulator::DynamicShared;
+#endif
+
+// Blocks more of which than this are asked for the opt-in first.
+inline constexpr int64_t kSharedWithoutOptIn = 48 * 1024;
+
+// Starts kernel(args...) on the stream of `exec`. An empty grid is no launch.
+// Errors surface in Device::Synchronize.
+template <typename... Params, typename... Args>
+void Launch(const Exec& exec, const LaunchShape& shape,
+            void (*kernel)(Params...), const Args&... args) {
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+  if (shape.shared_bytes > kSharedWithoutOptIn) {
+    (void)cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                               cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared_bytes));
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
+  config.stream = static_cast<cudaStream_t>(exec.stream);
+  (void)cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
+}
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_LAUNCH_H_
