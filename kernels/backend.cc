@@ -130,19 +130,27 @@ int64_t Backend::WorkspaceBytes(const WorkspaceQuery& query) const {
 std::vector<std::string> BuiltBackends() {
   std::vector<std::string> names;
   for (const DeviceBackend& entry : DeviceBackends()) {
-    names.push_back(entry.table->name);
+    if (entry.automatic) names.push_back(entry.table->name);
   }
   for (const Implementation& entry : Implementations()) {
     names.push_back(entry.table->name);
+  }
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    if (!entry.automatic) names.push_back(entry.table->name);
   }
   return names;
 }
 
 std::vector<std::string> RunnableBackends() {
   std::vector<std::string> names;
-  for (const DeviceBackend& entry : DeviceBackends()) {
-    if (entry.open().ok()) names.push_back(entry.table->name);
+  for (const std::string& name : BuiltBackends()) {
+    if (MakeBackend(name).ok()) names.push_back(name);
   }
+  return names;
+}
+
+std::vector<std::string> HostBackends() {
+  std::vector<std::string> names;
   for (const Implementation& entry : Implementations()) {
     if (entry.runs_here()) names.push_back(entry.table->name);
   }

@@ -43,10 +43,11 @@ struct DeviceBackend {
 // before the first MakeBackend, once.
 void RegisterDeviceBackend(const DeviceBackend& backend);
 
-// Names of all tables that were built, best first; and of those, the ones this
-// machine can run.
+// Names of all tables that were built, best first; of those, the ones this
+// machine can run; and of those, the ones whose memory is the host's.
 std::vector<std::string> BuiltBackends();
 std::vector<std::string> RunnableBackends();
+std::vector<std::string> HostBackends();
 
 // The backend with this name, made of that table and those below it.
 // NotFound for an unknown name; FailedPrecondition where the machine lacks the

@@ -81,7 +81,7 @@ TEST(BackendTest, RunnableIsWhatTheProcessorHas) {
   if (avx512) expected.push_back("avx512");
   if (avx2) expected.push_back("avx2");
   expected.push_back("reference");
-  EXPECT_EQ(RunnableBackends(), expected);
+  EXPECT_EQ(HostBackends(), expected);
 }
 #endif
 
