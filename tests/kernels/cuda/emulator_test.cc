@@ -170,8 +170,8 @@ TEST(EmulatorDeathTest, ADeadlockNamesTheKernelAndCounts) {
   EXPECT_DEATH(Start(shape, SomeExit, nullptr),
                "SomeExit.*54 threads wait in __syncthreads, 10 have exited");
   EXPECT_DEATH(Start(shape, HalfAWarp, nullptr),
-               "HalfAWarp.*deadlock: of 64 threads .* 32 for their warp, 0 for "
-               "an mbarrier, 32 have exited");
+               "HalfAWarp.*deadlock: of 64 threads .* 16 for their warp, 0 for "
+               "an mbarrier, 48 have exited");
   EXPECT_DEATH(Start(shape, TwoCollectives, nullptr),
                "different warp collectives");
   EXPECT_DEATH(Start(shape, PartOfAMask, nullptr), "mask 0xffff");
