@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/table.h"
 
+#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
@@ -13,14 +14,14 @@ constinit const OpTable kTable = {
     .rms_norm = nullptr,
     .layer_norm = nullptr,
     .quantize_tokens = nullptr,
-    .matmul = nullptr,
-    .matmul_a8 = nullptr,
+    .matmul = Matmul,
+    .matmul_a8 = MatmulA8,
     .rope = nullptr,
     .store_kv = nullptr,
     .attention = nullptr,
     .activate = nullptr,
     .softcap = nullptr,
-    .workspace_bytes = nullptr,
+    .workspace_bytes = MatmulWorkspaceBytes,
 };
 
 }  // namespace zqfp::kernels::cuda
