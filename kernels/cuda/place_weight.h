@@ -9,7 +9,9 @@
 
 namespace zqfp::kernels::cuda {
 
-// Copies the weight, its scales and its low-rank factors.
+// Copies the weight, its scales and its low-rank factors. Codes of e2m1 and
+// e4m3 and their scales are packed on the device (packed_weight.h): the view
+// has then no `data`.
 absl::StatusOr<PlacedWeight> PlaceWeight(Device& device,
                                          const WeightView& weight);
 

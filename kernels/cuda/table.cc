@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/table.h"
 
+#include <algorithm>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
+
+int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
+  return std::max(AttentionWorkspaceBytes(query), MatmulWorkspaceBytes(query));
+}
 
 constinit const OpTable kTable = {
     .name = "cuda",
@@ -13,14 +21,14 @@ constinit const OpTable kTable = {
     .rms_norm = RmsNorm,
     .layer_norm = LayerNorm,
     .quantize_tokens = QuantizeTokens,
-    .matmul = nullptr,
-    .matmul_a8 = nullptr,
+    .matmul = Matmul,
+    .matmul_a8 = MatmulA8,
     .rope = Rope,
     .store_kv = StoreKv,
-    .attention = nullptr,
+    .attention = Attention,
     .activate = Activate,
     .softcap = Softcap,
-    .workspace_bytes = nullptr,
+    .workspace_bytes = WorkspaceBytes,
 };
 
 }  // namespace zqfp::kernels::cuda

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_MATMUL_H_
+#define ZQFP_KERNELS_CUDA_MATMUL_H_
+
+// What Matmul and MatmulA8 need besides their arguments.
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels::cuda {
+
+// Of either op. It depends on the tokens and on the device, not on the weight:
+// V x of a low-rank branch, then the partial sums of tiles that several blocks
+// share.
+int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept;
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_MATMUL_H_

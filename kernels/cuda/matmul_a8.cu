@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/core/check.h"
+#include "kernels/cuda/hmma_tile.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/low_rank.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_output.h"
+#include "kernels/cuda/ops.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+// How many blocks have left their partial sum of a tile, by the first of them.
+// Zero between launches: the last block to arrive resets it. Launches follow
+// one another on the one stream of the process.
+__device__ unsigned arrivals[kMaxBlocks];
+
+struct A8Params {
+  HmmaOperands operands;
+  MatmulOutput output;
+  MatmulPlan plan;
+  float* partial_sums;  // [num_blocks, 2, tokens, rows]
+};
+
+// Stores `sum(token, row)` of every output of a tile.
+template <class Tile, typename Sum>
+__device__ void StoreTile(const A8Params& params, const HmmaSegment& segment,
+                          float unit, Sum sum) {
+  const int64_t rest = params.output.m - segment.first_token;
+  const int tokens =
+      rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens;
+  for (int at = static_cast<int>(threadIdx.x); at < tokens * Tile::kRows;
+       at += kMatmulThreads) {
+    const int64_t row = segment.first_row + at % Tile::kRows;
+    if (row >= params.output.n) continue;
+    StoreOutput(params.output, segment.first_token + at / Tile::kRows, row,
+                sum(at) * unit);
+  }
+}
+
+// The sum of all depth groups.
+template <class Tile>
+__device__ float DepthSum(const float* shared, int at) {
+  const float* from =
+      shared + at / Tile::kRows * Tile::kSumStride + at % Tile::kRows;
+  float sum = from[0];
+  for (int depth = 1; depth < Tile::kDepthWarps; ++depth) {
+    sum += from[depth * Tile::kTokens * Tile::kSumStride];
+  }
+  return sum;
+}
+
+template <class Tile>
+__device__ float* PartialSums(const A8Params& params, int64_t block,
+                              int64_t part) {
+  return params.partial_sums +
+         (block * 2 + part) * (Tile::kTokens * Tile::kRows);
+}
+
+// True in all threads of the last of the blocks that have written their partial
+// sums of a tile.
+__device__ bool IsLastToArrive(int64_t first_block, int64_t last_block) {
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const unsigned before = atomicAdd(&arrivals[first_block], 1u);
+    is_last = before == static_cast<unsigned>(last_block - first_block);
+    if (is_last) arrivals[first_block] = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return is_last;
+}
+
+// Leaves the sums of this block in the workspace; the last block of the tile
+// adds them up, in the order of the blocks, and stores the outputs.
+template <class Tile>
+__device__ void ShareTile(const A8Params& params, const HmmaSegment& segment,
+                          int64_t tile, const float* shared) {
+  const WorkSplit& split = params.plan.split;
+  float* mine =
+      PartialSums<Tile>(params, blockIdx.x, split.PartOf(blockIdx.x, tile));
+  for (int at = static_cast<int>(threadIdx.x); at < Tile::kTokens * Tile::kRows;
+       at += kMatmulThreads) {
+    mine[at] = DepthSum<Tile>(shared, at);
+  }
+  const int64_t first = split.FirstBlock(tile);
+  const int64_t last = split.LastBlock(tile);
+  if (!IsLastToArrive(first, last)) return;
+  const float* begin =
+      PartialSums<Tile>(params, first, split.PartOf(first, tile));
+  StoreTile<Tile>(params, segment, Tile::kUnit, [&](int at) {
+    float sum = begin[at];
+    for (int64_t block = first + 1; block <= last; ++block) {
+      sum += PartialSums<Tile>(params, block, 0)[at];
+    }
+    return sum;
+  });
+}
+
+template <class Tile>
+__device__ void RunSegment(const A8Params& params, const HmmaSegment& segment,
+                           int64_t tile) {
+  float* shared = reinterpret_cast<float*>(DynamicShared());
+  HmmaWarp<Tile> warp(params.operands, segment, DynamicShared());
+  typename Tile::Sums sums;
+  warp.Multiply(sums);
+  __syncthreads();  // nobody reads the ring any more
+  warp.Store(sums, shared);
+  __syncthreads();
+  if (segment.end - segment.begin == params.plan.split.chunks_per_tile) {
+    StoreTile<Tile>(params, segment, Tile::kUnit,
+                    [&](int at) { return DepthSum<Tile>(shared, at); });
+  } else {
+    ShareTile<Tile>(params, segment, tile, shared);
+  }
+  __syncthreads();  // before the next segment fills the ring
+}
+
+template <class Tile>
+__global__ void __launch_bounds__(kMatmulThreads,
+                                  BlocksPerMultiprocessor(Tile::kTokenTiles))
+    MatmulA8Kernel(const __grid_constant__ A8Params params) {
+  const WorkSplit& split = params.plan.split;
+  const int64_t end = split.Begin(int64_t{blockIdx.x} + 1);
+  for (int64_t unit = split.Begin(blockIdx.x); unit < end;) {
+    const int64_t tile = unit / split.chunks_per_tile;
+    const int64_t tile_begin = tile * split.chunks_per_tile;
+    const int64_t tile_end = tile_begin + split.chunks_per_tile;
+    const int64_t unit_end = tile_end < end ? tile_end : end;
+    const int64_t row_tile = tile / params.plan.num_token_tiles;
+    const int64_t token_tile = tile % params.plan.num_token_tiles;
+    RunSegment<Tile>(params,
+                     {.first_row = row_tile * Tile::kRows,
+                      .first_token = token_tile * Tile::kTokens,
+                      .begin = static_cast<int>(unit - tile_begin),
+                      .end = static_cast<int>(unit_end - tile_begin)},
+                     tile);
+    unit = unit_end;
+  }
+}
+
+template <CodeFormat kCodes, ScaleFormat kScales, int kTokenTiles>
+void LaunchTile(const A8Params& params, const Exec& exec) {
+  using Tile = HmmaTile<kCodes, kScales, kTokenTiles>;
+  Launch(exec,
+         {.grid = dim3(static_cast<unsigned>(params.plan.split.num_blocks)),
+          .block = dim3(kMatmulThreads),
+          .shared_bytes = Tile::kSharedBytes},
+         MatmulA8Kernel<Tile>, params);
+}
+
+template <CodeFormat kCodes, ScaleFormat kScales>
+void LaunchFormat(const A8Params& params, const Exec& exec) {
+  switch (params.plan.token_tiles) {
+    case 1:
+      return LaunchTile<kCodes, kScales, 1>(params, exec);
+    case 2:
+      return LaunchTile<kCodes, kScales, 2>(params, exec);
+    case 4:
+      return LaunchTile<kCodes, kScales, 4>(params, exec);
+    default:
+      return LaunchTile<kCodes, kScales, 8>(params, exec);
+  }
+}
+
+void LaunchAny(const A8Params& params, const Exec& exec) {
+  const PackedWeight& w = params.operands.weight;
+  if (w.code_format == CodeFormat::kE4m3) {
+    return w.scale_format == ScaleFormat::kNone
+               ? LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kNone>(params,
+                                                                     exec)
+               : LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kF32>(params,
+                                                                    exec);
+  }
+  return w.scale_format == ScaleFormat::kE4m3
+             ? LaunchFormat<CodeFormat::kE2m1, ScaleFormat::kE4m3>(params, exec)
+             : LaunchFormat<CodeFormat::kE2m1, ScaleFormat::kF32>(params, exec);
+}
+
+int64_t NumMultiprocessors() {
+  static const int64_t count = [] {
+    cudaDeviceProp properties = {};
+    const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+    return known ? int64_t{properties.multiProcessorCount} : 132;
+  }();
+  return count;
+}
+
+}  // namespace
+
+void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
+  if (args.m == 0) return;
+  const WeightView& weight = args.weight;
+  ZQFP_CHECK(weight.packed != nullptr);
+  uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
+  float* inner = reinterpret_cast<float*>(workspace);
+  if (weight.lorc.rank > 0) {
+    LowRankInner({.m = args.m,
+                  .k = weight.k,
+                  .lorc = weight.lorc,
+                  .codes = args.x.data,
+                  .inner = inner},
+                 exec);
+  }
+  const PackedWeight w = DescribePacked(weight, weight.packed);
+  const bool whole_pieces =
+      weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
+  LaunchAny({.operands = {.weight = w,
+                          .tokens = args.x.data,
+                          .m = args.m,
+                          .k = weight.k,
+                          .whole_pieces = whole_pieces},
+             .output = {.m = args.m,
+                        .n = weight.n,
+                        .row_scale = w.row_scale,
+                        .token_scale = args.x.scale,
+                        .lorc = weight.lorc,
+                        .inner = inner,
+                        .bias = args.bias,
+                        .residual = args.residual,
+                        .y = args.y},
+             .plan = PlanMatmul(args.m, w.num_slabs, w.num_chunks,
+                                NumMultiprocessors()),
+             .partial_sums = reinterpret_cast<float*>(
+                 workspace + LowRankInnerBytes(args.m, weight.lorc.rank))},
+            exec);
+}
+
+int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {
+  return LowRankInnerBytes(query.num_tokens, query.lorc_rank) +
+         PartialSumBytes(query.num_tokens, NumMultiprocessors());
+}
+
+}  // namespace zqfp::kernels::cuda

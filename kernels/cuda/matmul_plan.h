@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_MATMUL_PLAN_H_
+#define ZQFP_KERNELS_CUDA_MATMUL_PLAN_H_
+
+// MatmulPlan: the tile and the blocks of one MatmulA8, decided on the host.
+
+#include <stdint.h>
+
+#include "kernels/cuda/layout_e.h"
+#include "kernels/cuda/work_split.h"
+
+namespace zqfp::kernels::cuda {
+
+inline constexpr int kMatmulWarps = 8;
+inline constexpr int kMatmulThreads = kMatmulWarps * 32;
+
+// Slabs of a warp: the tokens that it reads serve 32 rows.
+inline constexpr int kWarpSlabs = 2;
+inline constexpr int kWarpRows = kWarpSlabs * kSlabRows;
+
+inline constexpr int kTileTokens = 8;  // columns of one m16n8k16 product
+
+// Warps of a block along the rows; the others split K. The more tokens, the
+// more of what is read are tokens, and the more rows should share them.
+constexpr int RowWarps(int token_tiles) {
+  return token_tiles < 2 ? 1 : token_tiles < 4 ? 2 : 4;
+}
+
+// Blocks that fit on a multiprocessor by their registers.
+constexpr int BlocksPerMultiprocessor(int token_tiles) {
+  return token_tiles < 2 ? 3 : token_tiles < 8 ? 2 : 1;
+}
+
+// Most blocks of a launch: as many have a counter of arrivals.
+inline constexpr int64_t kMaxBlocks = 1024;
+
+// Fewer chunks than this are not worth a block of their own.
+inline constexpr int64_t kFewestChunks = kMatmulWarps;
+
+struct MatmulPlan {
+  int token_tiles = 1;        // of 8 tokens, in a tile: 1, 2, 4 or 8
+  int64_t num_row_tiles = 0;  // of RowWarps(token_tiles) * 32 rows
+  int64_t num_token_tiles = 0;
+  WorkSplit split;  // tile = row tile * num_token_tiles + token tile
+
+  constexpr int64_t rows() const { return RowWarps(token_tiles) * kWarpRows; }
+  constexpr int64_t tokens() const { return token_tiles * kTileTokens; }
+};
+
+// Of m tokens, m > 0, and a weight of so many slabs and chunks.
+constexpr MatmulPlan PlanMatmul(int64_t m, int64_t num_slabs,
+                                int64_t num_chunks,
+                                int64_t num_multiprocessors) {
+  MatmulPlan plan;
+  plan.token_tiles = m <= 8 ? 1 : m <= 16 ? 2 : m <= 32 ? 4 : 8;
+  plan.num_row_tiles = (num_slabs * kSlabRows + plan.rows() - 1) / plan.rows();
+  plan.num_token_tiles = (m + plan.tokens() - 1) / plan.tokens();
+  plan.split.num_tiles = plan.num_row_tiles * plan.num_token_tiles;
+  plan.split.chunks_per_tile = num_chunks;
+  const int64_t wanted =
+      (plan.split.num_units() + kFewestChunks - 1) / kFewestChunks;
+  int64_t most =
+      num_multiprocessors * BlocksPerMultiprocessor(plan.token_tiles);
+  most = most < kMaxBlocks ? most : kMaxBlocks;
+  plan.split.num_blocks = wanted < most ? wanted : most;
+  return plan;
+}
+
+// Bytes of the partial sums of any plan for up to m tokens: every block may
+// leave two.
+constexpr int64_t PartialSumBytes(int64_t m, int64_t num_multiprocessors) {
+  int64_t bytes = 0;
+  for (int tiles = 1; tiles <= 8; tiles *= 2) {
+    if (tiles > 1 && m <= tiles / 2 * kTileTokens) break;
+    int64_t blocks = num_multiprocessors * BlocksPerMultiprocessor(tiles);
+    blocks = blocks < kMaxBlocks ? blocks : kMaxBlocks;
+    const int64_t outputs =
+        int64_t{RowWarps(tiles)} * kWarpRows * tiles * kTileTokens;
+    const int64_t all = 2 * blocks * outputs * int64_t{sizeof(float)};
+    bytes = bytes < all ? all : bytes;
+  }
+  return bytes;
+}
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_MATMUL_PLAN_H_
