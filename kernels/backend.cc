@@ -14,6 +14,10 @@
 
 #include "kernels/cpu/tables.h"
 #endif
+#if defined(ZQFP_WITH_CUDA)
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/table.h"
+#endif
 
 namespace zqfp::kernels {
 namespace {
@@ -63,9 +67,13 @@ const std::vector<Implementation>& Implementations() {
   return list;
 }
 
-// Those with a device, which somebody registered.
+// Those with a device: what this build has and what somebody registered.
 std::vector<DeviceBackend>& DeviceBackends() {
-  static std::vector<DeviceBackend>& list = *new std::vector<DeviceBackend>;
+  static std::vector<DeviceBackend>& list = *new std::vector<DeviceBackend> {
+#if defined(ZQFP_WITH_CUDA)
+    {&cuda::kTable, cuda::OpenDevice},
+#endif
+  };
   return list;
 }
 

@@ -5,9 +5,10 @@
 // Launch: the one way a kernel of this folder starts.
 //
 // The sources here are compiled twice: by nvcc for the chip, and by the host's
-// compiler against tests/cuda_emulator, which runs every CUDA thread as a fiber.
-// What the emulator lacks is therefore not used: <<<>>>, cooperative groups,
-// cuda_fp16.h (numbers.h has the conversions), inline PTX outside ptx.h.
+// compiler against tests/cuda_emulator, which runs every CUDA thread as a
+// fiber. What the emulator lacks is therefore not used: <<<>>>, cooperative
+// groups, cuda_fp16.h (numbers.h has the conversions), inline PTX outside
+// ptx.h.
 
 #include <cuda_runtime.h>
 #include <stdint.h>

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/device.h"
+
+#include <cuda_runtime.h>
+#include <fmt/format.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "kernels/core/status_macros.h"
+#include "kernels/cuda/place_weight.h"
+#include "kernels/cuda/staging.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+std::string Text(cudaError_t error) {
+  return fmt::format("{} ({})", cudaGetErrorName(error),
+                     cudaGetErrorString(error));
+}
+
+absl::Status InternalIf(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return absl::OkStatus();
+  (void)cudaGetLastError();  // so that it is not reported again
+  return absl::InternalError(fmt::format("cuda: {}: {}", what, Text(error)));
+}
+
+class CudaDevice final : public Device {
+ public:
+  static absl::StatusOr<Device*> Open();
+
+  std::string Describe() const override { return description_; }
+  void* stream() const override { return stream_; }
+
+  MemoryBytes Memory() const override {
+    size_t free = 0, total = 0;
+    (void)cudaMemGetInfo(&free, &total);
+    return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+  }
+
+  absl::StatusOr<DeviceMemory> Allocate(int64_t num_bytes) override {
+    void* memory = nullptr;
+    if (num_bytes > 0 &&
+        cudaMalloc(&memory, static_cast<size_t>(num_bytes)) != cudaSuccess) {
+      (void)cudaGetLastError();
+      const MemoryBytes bytes = Memory();
+      return absl::ResourceExhaustedError(fmt::format(
+          "cuda: want {} bytes of device memory, found {} free of {}",
+          num_bytes, bytes.free, bytes.total));
+    }
+    return DeviceMemory(memory, DeviceFree{this});
+  }
+
+  void Free(void* memory) override { (void)cudaFree(memory); }
+
+  absl::Status Upload(const void* host, int64_t num_bytes,
+                      void* memory) override {
+    return InternalIf(staging_.Upload(host, num_bytes, memory, stream_),
+                      "upload");
+  }
+
+  absl::Status Download(const void* memory, int64_t num_bytes,
+                        void* host) override {
+    ZQFP_RETURN_IF_ERROR(
+        InternalIf(cudaMemcpyAsync(host, memory, static_cast<size_t>(num_bytes),
+                                   cudaMemcpyDeviceToHost, stream_),
+                   "download"));
+    return Synchronize();
+  }
+
+  absl::Status Synchronize() override {
+    const cudaError_t ran = cudaStreamSynchronize(stream_);
+    // A launch that was refused never came to the stream.
+    const cudaError_t launched = cudaGetLastError();
+    return InternalIf(launched != cudaSuccess ? launched : ran, "kernels");
+  }
+
+  absl::StatusOr<PlacedWeight> Place(const WeightView& weight) override {
+    return PlaceWeight(*this, weight);
+  }
+
+  absl::Status Share(void* host, int64_t num_bytes) override {
+    return InternalIf(cudaHostRegister(host, static_cast<size_t>(num_bytes),
+                                       cudaHostRegisterMapped),
+                      "share");
+  }
+  void Unshare(void* host) override { (void)cudaHostUnregister(host); }
+
+ private:
+  std::string description_;
+  cudaStream_t stream_ = nullptr;
+  Staging staging_;
+};
+
+absl::Status Unusable(const std::string& found) {
+  return absl::FailedPreconditionError(fmt::format(
+      "backend cuda: want a GPU of compute capability 9.x, found {}", found));
+}
+
+absl::StatusOr<Device*> CudaDevice::Open() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) {
+    (void)cudaGetLastError();
+    return Unusable(Text(error));
+  }
+  if (count == 0) return Unusable("none");
+  cudaDeviceProp properties;
+  ZQFP_RETURN_IF_ERROR(InternalIf(cudaGetDeviceProperties(&properties, 0),
+                                  "properties of device 0"));
+  const std::string description =
+      fmt::format("{}, compute capability {}.{}", properties.name,
+                  properties.major, properties.minor);
+  if (properties.major != 9) return Unusable(description);
+  auto* device = new CudaDevice;  // for the life of the process
+  device->description_ = description;
+  ZQFP_RETURN_IF_ERROR(InternalIf(
+      cudaStreamCreateWithFlags(&device->stream_, cudaStreamNonBlocking),
+      "a stream"));
+  ZQFP_RETURN_IF_ERROR(
+      InternalIf(device->staging_.Create(), "memory for uploads"));
+  return device;
+}
+
+}  // namespace
+
+absl::StatusOr<Device*> OpenDevice() {
+  static const absl::StatusOr<Device*>& device =
+      *new absl::StatusOr<Device*>(CudaDevice::Open());
+  return device;
+}
+
+}  // namespace zqfp::kernels::cuda

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/place_weight.h"
+
+#include <utility>
+
+#include "kernels/core/status_macros.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+// Bytes of one row of W as it is on disk.
+int64_t RowBytes(WeightFormat format, int64_t k) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return 4 * k;
+    case WeightFormat::kBf16:
+    case WeightFormat::kF16:
+      return 2 * k;
+    case WeightFormat::kE4m3:
+    case WeightFormat::kE4m3Groups:
+      return k;
+    case WeightFormat::kE2m1Free:
+    case WeightFormat::kE2m1Shift:
+    case WeightFormat::kE2m1E4m3:
+      return (k + 1) / 2;
+  }
+  return 0;
+}
+
+// Copies one array of the host, points `view` at the copy and keeps its memory.
+// A null array stays null.
+template <typename T>
+absl::Status PlaceArray(Device& device, int64_t num_bytes, const T*& view,
+                        PlacedWeight& placed) {
+  if (view == nullptr) return absl::OkStatus();
+  ZQFP_ASSIGN_OR_RETURN(DeviceMemory memory, device.Allocate(num_bytes));
+  ZQFP_RETURN_IF_ERROR(device.Upload(view, num_bytes, memory.get()));
+  view = static_cast<const T*>(memory.get());
+  placed.memory.push_back(std::move(memory));
+  return absl::OkStatus();
+}
+
+absl::Status PlaceScales(Device& device, PlacedWeight& placed) {
+  constexpr int64_t kFloat = 4;  // bytes
+  WeightView& view = placed.view;
+  const int64_t groups =
+      HasGroups(view.format) ? NumGroups(view.k, view.group_size) : 0;
+  const int64_t scale_rows = (view.n + view.scale_rows - 1) / view.scale_rows;
+  ZQFP_RETURN_IF_ERROR(
+      PlaceArray(device, kFloat * view.n, view.row_scale, placed));
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device, kFloat * scale_rows * groups,
+                                  view.group_scale, placed));
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device, view.n * groups, view.shift, placed));
+  return PlaceArray(device, view.n * groups, view.scale_code, placed);
+}
+
+absl::Status PlaceLorc(Device& device, PlacedWeight& placed) {
+  LorcView& lorc = placed.view.lorc;
+  if (lorc.rank == 0) return absl::OkStatus();
+  const int64_t value_bytes = lorc.format == ValueFormat::kE4m3 ? 1 : 2;
+  const int64_t u_bytes = lorc.rank * placed.view.n * value_bytes;
+  const int64_t v_bytes = lorc.rank * placed.view.k * value_bytes;
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device, u_bytes, lorc.u, placed));
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device, v_bytes, lorc.v, placed));
+  ZQFP_RETURN_IF_ERROR(
+      PlaceArray(device, 4 * placed.view.n, lorc.u_scale, placed));
+  return PlaceArray(device, 4 * lorc.rank, lorc.v_scale, placed);
+}
+
+}  // namespace
+
+absl::StatusOr<PlacedWeight> PlaceWeight(Device& device,
+                                         const WeightView& weight) {
+  PlacedWeight placed;
+  placed.view = weight;
+  const int64_t num_bytes = weight.n * RowBytes(weight.format, weight.k);
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device, num_bytes, placed.view.data, placed));
+  ZQFP_RETURN_IF_ERROR(PlaceScales(device, placed));
+  ZQFP_RETURN_IF_ERROR(PlaceLorc(device, placed));
+  return placed;
+}
+
+}  // namespace zqfp::kernels::cuda

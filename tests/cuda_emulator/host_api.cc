@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/cuda_emulator/host_api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <map>
+
+namespace {
+
+// Limits of compute capability 9.0.
+constexpr size_t kMaxShared = 227 * 1024;
+constexpr size_t kSharedWithoutOptIn = 48 * 1024;
+constexpr unsigned kMaxThreads = 1024;
+constexpr size_t kMemoryBytes = size_t{1} << 34;
+
+cudaError_t last_error = cudaSuccess;
+
+cudaError_t Note(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+
+// Dynamic shared memory that each kernel was allowed beyond 48 KB.
+std::map<const void*, size_t>& OptIns() {
+  static std::map<const void*, size_t>& list =
+      *new std::map<const void*, size_t>;
+  return list;
+}
+
+}  // namespace
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+  }
+  return "unrecognized error code";
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  return cudaGetErrorName(error);
+}
+
+cudaError_t cudaPeekAtLastError() { return last_error; }
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = last_error;
+  last_error = cudaSuccess;
+  return error;
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  return Note(device == 0 ? cudaSuccess : cudaErrorInvalidValue);
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {.name = "emulator",
+                 .totalGlobalMem = kMemoryBytes,
+                 .major = 9,
+                 .minor = 0,
+                 .multiProcessorCount = 2};
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 2 : 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
+  *free_bytes = *total_bytes = kMemoryBytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
+  *memory = nullptr;
+  if (num_bytes == 0) return cudaSuccess;
+  // Not rounded up, so that the address sanitizer sees the end.
+  if (num_bytes > kMemoryBytes || posix_memalign(memory, 256, num_bytes) != 0) {
+    *memory = nullptr;
+    return Note(cudaErrorMemoryAllocation);
+  }
+  memset(*memory, 0xff, num_bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* memory) {
+  free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void** memory, size_t num_bytes, unsigned) {
+  return cudaMalloc(memory, num_bytes);
+}
+cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }
+cudaError_t cudaHostRegister(void*, size_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes,
+                            cudaMemcpyKind, cudaStream_t) {
+  if (num_bytes > 0) memcpy(to, from, num_bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes,
+                            cudaStream_t) {
+  if (num_bytes > 0) memset(memory, value, num_bytes);
+  return cudaSuccess;
+}
+
+// A stream and an event are any address that is not null.
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  static char any;
+  *stream = reinterpret_cast<cudaStream_t>(&any);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  return cudaStreamCreateWithFlags(stream, 0);
+}
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  static char any;
+  *event = reinterpret_cast<cudaEvent_t>(&any);
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaFuncSetAttribute(const void* kernel,
+                                 cudaFuncAttribute attribute, int value) {
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) {
+    return cudaSuccess;
+  }
+  if (value < 0 || static_cast<size_t>(value) > kMaxShared) {
+    return Note(cudaErrorInvalidValue);
+  }
+  OptIns()[kernel] = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+
+namespace zqfp::kernels::emulator {
+
+cudaError_t CheckLaunch(const cudaLaunchConfig_t& config, const void* kernel) {
+  const dim3 grid = config.gridDim, block = config.blockDim;
+  if (uint64_t{block.x} * block.y * block.z > kMaxThreads || block.z > 64 ||
+      block.x == 0 || block.y == 0 || block.z == 0 || grid.x == 0 ||
+      grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 ||
+      grid.z > 65535) {
+    return Note(cudaErrorInvalidConfiguration);
+  }
+  const auto opt_in = OptIns().find(kernel);
+  const size_t most_shared =
+      opt_in == OptIns().end() ? kSharedWithoutOptIn : opt_in->second;
+  if (config.dynamicSmemBytes > most_shared &&
+      config.dynamicSmemBytes > kSharedWithoutOptIn) {
+    return Note(cudaErrorInvalidValue);
+  }
+  return cudaSuccess;
+}
+
+}  // namespace zqfp::kernels::emulator
