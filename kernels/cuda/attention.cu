@@ -105,7 +105,7 @@ AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace) {
   return plan;
 }
 
-int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) {
+int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   if (query.num_heads == 0) return 0;
   // SplitKeys never makes more blocks than that, unless none is split.
   return kAttentionBlocks * kMostTileQueries * (query.head_dim + 2) *

@@ -58,7 +58,7 @@ AttentionPlan PlanDecode(const AttentionArgs& args, void* workspace);
 AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace);
 
 // Bytes of workspace that any of these plans needs.
-int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query);
+int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
 // The decode kernels of pages in one format, attention_decode_*.cu.
 template <ValueFormat kFormat>

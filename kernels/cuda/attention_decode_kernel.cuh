@@ -168,7 +168,7 @@ template <typename Shape>
 __global__ void __launch_bounds__(kDecodeWarps * 32)
     AttentionDecode(const AttentionPlan plan) {
   constexpr int kQueries = Shape::kQueries;
-  __shared__ __align__(16) float weight[kDecodeWarps][kWarpKeys][kQueries];
+  __align__(16) __shared__ float weight[kDecodeWarps][kWarpKeys][kQueries];
   __shared__ int64_t row[kDecodeWarps][kWarpKeys];
   __shared__ float sum[kDecodeWarps][kQueries][DecodeResults<Shape>::kStride];
   __shared__ float maximum[kDecodeWarps][kQueries];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/table.h"
 
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
@@ -17,10 +18,10 @@ constinit const OpTable kTable = {
     .matmul_a8 = nullptr,
     .rope = nullptr,
     .store_kv = nullptr,
-    .attention = nullptr,
+    .attention = Attention,
     .activate = nullptr,
     .softcap = nullptr,
-    .workspace_bytes = nullptr,
+    .workspace_bytes = AttentionWorkspaceBytes,
 };
 
 }  // namespace zqfp::kernels::cuda
