@@ -31,10 +31,18 @@ struct DecodeShape {
   static constexpr int kKeysAtOnce = 32 / kLanes;
   static constexpr int kDims = 8 * kSlices;  // of a lane
   // Rounds of keys loaded together: enough bytes in flight to hide memory, few
-  // enough registers.
-  static constexpr int kWantedBatch = kQueries * kSlices == 1 ? 8 : 4;
+  // enough registers. A round of e4m3 is half as many bytes.
+  static constexpr bool kFewQueries = kQueries * kSlices == 1;
+  static constexpr int kWantedBatch = !kFewQueries                    ? 4
+                                      : kFormat == ValueFormat::kE4m3 ? 16
+                                                                      : 8;
   static constexpr int kBatch = kLanes < kWantedBatch ? kLanes : kWantedBatch;
   static constexpr int kBatches = kLanes / kBatch;
+  // Blocks that share a multiprocessor: what leaves enough registers.
+  static constexpr int kBlocks = kFormat == ValueFormat::kF32 ? 2
+                                 : kFewQueries                ? 4
+                                 : kQueries * kSlices <= 4    ? 3
+                                                              : 2;
 };
 
 // What a lane knows of the tile's queries.
@@ -51,7 +59,7 @@ struct DecodeState {
 template <typename Shape>
 struct DecodeExchange {
   float (*weight)[Shape::kQueries];  // [32, kQueries]: scores, then weights
-  int64_t* row;                      // [32]; -1: no such key
+  int64_t* row_offset;               // [32], bytes in the page arrays
 };
 
 // The first dimension of a lane's slice.
@@ -60,24 +68,24 @@ __device__ __forceinline__ int FirstDim(int lane, int slice) {
   return (slice * Shape::kLanes + lane % Shape::kLanes) * 8;
 }
 
-// Starts loading the batch's keys or values.
+// Starts loading the batch's keys or values; `data` is theirs from the lane's
+// first dimension on.
 template <typename Shape>
 __device__ __forceinline__ void LoadBatch(
-    const void* __restrict__ data, const int64_t* row, int batch, int lane,
-    int dim,
+    const uint8_t* __restrict__ data, const int64_t* row_offset, int batch,
+    int lane, int dim,
     EightValues<Shape::kFormat> (&loaded)[Shape::kBatch][Shape::kSlices]) {
+  constexpr int kStep = 8 * Shape::kLanes;  // dims from slice to slice
+  const int first = FirstDim<Shape>(lane, 0);
 #pragma unroll
   for (int b = 0; b < Shape::kBatch; ++b) {
-    const int64_t at = row[(batch * Shape::kBatch + b) * Shape::kKeysAtOnce +
-                           lane / Shape::kLanes];
+    const int64_t offset =
+        row_offset[(batch * Shape::kBatch + b) * Shape::kKeysAtOnce +
+                   lane / Shape::kLanes];
 #pragma unroll
     for (int s = 0; s < Shape::kSlices; ++s) {
-      loaded[b][s] = {};
-      if (at < 0) continue;
       loaded[b][s] = LoadEight<Shape::kFormat, Shape::kVectors>(
-          static_cast<const uint8_t*>(data) +
-              at * dim * kValueBytes<Shape::kFormat>,
-          FirstDim<Shape>(lane, s), dim);
+          data + offset, s * kStep, dim - first);
     }
   }
 }
@@ -175,8 +183,7 @@ __device__ __forceinline__ void WeighKeys(const AttentionPlan& plan,
 }
 
 // Adds a batch's weighted values. With kMasked, keys that a query does not see
-// are left out; else only keys that do not exist are unseen, whose values are
-// zeros.
+// are left out; else there are none.
 template <typename Shape, bool kMasked>
 __device__ __forceinline__ void AddBatch(
     const EightValues<Shape::kFormat> (&values)[Shape::kBatch][Shape::kSlices],

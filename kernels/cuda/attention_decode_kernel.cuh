@@ -35,30 +35,34 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
   }
 }
 
-// The warp's 32 keys from first_key, whose rows are in the exchange.
+// The warp's 32 keys from first_key; this lane's is in `key_row` of the page
+// arrays, and all lanes' offsets are in the exchange.
 template <typename Shape>
 __device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
                                            const QueryTile& tile,
                                            int32_t first_key, int32_t end_key,
-                                           int lane,
+                                           int64_t key_row, int lane,
                                            DecodeExchange<Shape> exchange,
                                            DecodeState<Shape>& state) {
   const KvPagesView& pages = plan.args.pages;
   const int dim = static_cast<int>(pages.head_dim);
   float key_scale = 1, value_scale = 1;
   if constexpr (Shape::kFormat == ValueFormat::kE4m3) {
-    const int64_t row = exchange.row[lane];
-    key_scale = row < 0 ? 0 : pages.k_scale[row];
-    value_scale = row < 0 ? 0 : pages.v_scale[row];
+    key_scale = pages.k_scale[key_row];
+    value_scale = pages.v_scale[key_row];
   }
+  const int64_t lane_offset =
+      FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
+  const auto* keys = static_cast<const uint8_t*>(pages.k) + lane_offset;
+  const auto* values = static_cast<const uint8_t*>(pages.v) + lane_offset;
   // Each batch is loaded while the one before it is computed; the first values
   // while the scores become weights.
   EightValues<Shape::kFormat> loaded[2][Shape::kBatch][Shape::kSlices];
-  LoadBatch<Shape>(pages.k, exchange.row, 0, lane, dim, loaded[0]);
+  LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
 #pragma unroll
   for (int batch = 0; batch < Shape::kBatches; ++batch) {
     const bool last = batch + 1 == Shape::kBatches;
-    LoadBatch<Shape>(last ? pages.v : pages.k, exchange.row,
+    LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
                      last ? 0 : batch + 1, lane, dim, loaded[(batch + 1) % 2]);
     ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
   }
@@ -66,14 +70,13 @@ __device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
   WeighKeys<Shape>(plan, first_key + lane, end_key, key_scale, value_scale,
                    exchange.weight[lane], state);
   __syncwarp();
-  const int32_t end =
-      first_key + kWarpKeys < end_key ? first_key + kWarpKeys : end_key;
-  const bool all_seen = AllSeen(plan, tile, first_key, end);
+  const int32_t end = first_key + kWarpKeys;
+  const bool all_seen = end <= end_key && AllSeen(plan, tile, first_key, end);
 #pragma unroll
   for (int batch = 0; batch < Shape::kBatches; ++batch) {
     const int buffer = (Shape::kBatches + batch) % 2;
     if (batch + 1 < Shape::kBatches) {
-      LoadBatch<Shape>(pages.v, exchange.row, batch + 1, lane, dim,
+      LoadBatch<Shape>(values, exchange.row_offset, batch + 1, lane, dim,
                        loaded[1 - buffer]);
     }
     if (all_seen) {
@@ -165,16 +168,18 @@ __device__ __forceinline__ void MergeWarps(const AttentionPlan& plan,
 
 // Block (tile, split).
 template <typename Shape>
-__global__ void __launch_bounds__(kDecodeWarps * 32)
+__global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
     AttentionDecode(const AttentionPlan plan) {
   constexpr int kQueries = Shape::kQueries;
   __align__(16) __shared__ float weight[kDecodeWarps][kWarpKeys][kQueries];
-  __shared__ int64_t row[kDecodeWarps][kWarpKeys];
+  __shared__ int64_t row_offset[kDecodeWarps][kWarpKeys];
   __shared__ float sum[kDecodeWarps][kQueries][DecodeResults<Shape>::kStride];
   __shared__ float maximum[kDecodeWarps][kQueries];
   __shared__ float total[kDecodeWarps][kQueries];
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const int warp = static_cast<int>(threadIdx.x / 32);
+  // The same in all lanes, of which the shuffle tells the compiler.
+  const int warp =
+      __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x / 32), 0);
   const QueryTile tile = FindTile(plan, blockIdx.x);
   const int32_t begin =
       tile.first_key + static_cast<int32_t>(blockIdx.y) * plan.split_keys;
@@ -184,17 +189,21 @@ __global__ void __launch_bounds__(kDecodeWarps * 32)
 
   DecodeState<Shape> state;
   LoadQueries<Shape>(plan, tile, lane, state);
-  const DecodeExchange<Shape> exchange = {weight[warp], row[warp]};
+  const DecodeExchange<Shape> exchange = {weight[warp], row_offset[warp]};
+  const int64_t row_bytes =
+      plan.args.pages.head_dim * kValueBytes<Shape::kFormat>;
+  // Keys behind the end are the last one again, which nothing sees there.
   int32_t key = begin + warp * kWarpKeys + lane;
-  int64_t key_row = key < end ? KeyRow(plan, tile, key) : -1;
+  int64_t key_row = KeyRow(plan, tile, key < end ? key : end - 1);
   for (int32_t first = begin + warp * kWarpKeys; first < end;
        first += kDecodeWarps * kWarpKeys) {
-    exchange.row[lane] = key_row;
+    const int64_t row = key_row;
+    exchange.row_offset[lane] = row * row_bytes;
     __syncwarp();
     // Where the next keys lie is on its way while these are attended to.
     key += kDecodeWarps * kWarpKeys;
-    key_row = key < end ? KeyRow(plan, tile, key) : -1;
-    AttendKeys<Shape>(plan, tile, first, end, lane, exchange, state);
+    key_row = KeyRow(plan, tile, key < end ? key : end - 1);
+    AttendKeys<Shape>(plan, tile, first, end, row, lane, exchange, state);
   }
   JoinLanes<Shape>(state);
   const DecodeResults<Shape> results = {sum, maximum, total};

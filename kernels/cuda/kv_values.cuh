@@ -11,6 +11,7 @@
 
 #include "kernels/core/views.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/ptx.h"
 
 namespace zqfp::kernels::cuda {
 
@@ -62,15 +63,6 @@ __device__ __forceinline__ EightValues<kFormat> LoadEight(
   return values;
 }
 
-// The e4m3 code in the low byte. Its fields, moved to those of an f32, are off
-// by the difference of the biases, 120; this holds for subnormals, too.
-__device__ __forceinline__ float DecodeE4m3(uint32_t code) {
-  const uint32_t magnitude = code & 0x7f;
-  const float value =
-      std::bit_cast<float>((code & 0x80) << 24 | magnitude << 20) * 0x1p120f;
-  return magnitude == 0x7f ? std::bit_cast<float>(0x7fc00000u) : value;
-}
-
 template <ValueFormat kFormat>
 __device__ __forceinline__ void DecodeEight(const EightValues<kFormat>& values,
                                             float* __restrict__ decoded) {
@@ -82,8 +74,12 @@ __device__ __forceinline__ void DecodeEight(const EightValues<kFormat>& values,
       const uint32_t word = values.word[i / 2];
       decoded[i] =
           std::bit_cast<float>(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
-    } else {
-      decoded[i] = DecodeE4m3(values.word[i / 4] >> (i % 4 * 8));
+    } else if (i % 2 == 0) {
+      const uint32_t pair = values.word[i / 4] >> (i % 4 * 8);
+      const float2 two = F32x2FromF16x2(
+          F16x2FromE4m3x2(static_cast<uint16_t>(pair)));  // both exact
+      decoded[i] = two.x;
+      decoded[i + 1] = two.y;
     }
   }
 }
