@@ -39,10 +39,11 @@ struct DecodeShape {
   static constexpr int kBatch = kLanes < kWantedBatch ? kLanes : kWantedBatch;
   static constexpr int kBatches = kLanes / kBatch;
   // Blocks that share a multiprocessor: what leaves enough registers.
-  static constexpr int kBlocks = kFormat == ValueFormat::kF32 ? 2
-                                 : kFewQueries                ? 4
-                                 : kQueries * kSlices <= 4    ? 3
-                                                              : 2;
+  static constexpr int kBlocks =
+      kFormat == ValueFormat::kF32 || kSlices > 1 || !kVectors ? 2
+      : kFewQueries                                            ? 4
+      : kQueries <= 4                                          ? 3
+                                                               : 2;
 };
 
 // What a lane knows of the tile's queries.
