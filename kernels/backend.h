@@ -28,7 +28,7 @@ struct Backend {
   // Bytes of workspace any op of any table in it may need.
   int64_t WorkspaceBytes(const WorkspaceQuery& query) const;
   std::vector<const OpTable*> tables;  // those it was made of, best first
-  Device* device = nullptr;  // where its memory is; null: the host's
+  Device* device = nullptr;            // where its memory is; null: the host's
 };
 
 // A backend with a device: complete in itself, it falls to no other table.

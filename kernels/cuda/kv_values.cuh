@@ -76,10 +76,9 @@ __device__ __forceinline__ void DecodeEight(const EightValues<kFormat>& values,
           std::bit_cast<float>(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
     } else if (i % 2 == 0) {
       const uint32_t pair = values.word[i / 4] >> (i % 4 * 8);
-      const float2 two = F32x2FromF16x2(
-          F16x2FromE4m3x2(static_cast<uint16_t>(pair)));  // both exact
-      decoded[i] = two.x;
-      decoded[i + 1] = two.y;
+      const uint32_t halves = F16x2FromE4m3x2(static_cast<uint16_t>(pair));
+      decoded[i] = F32FromF16(static_cast<uint16_t>(halves));
+      decoded[i + 1] = F32FromF16(static_cast<uint16_t>(halves >> 16));
     }
   }
 }

@@ -14,7 +14,6 @@
 //   B [16, 8]              b[0] = B[2t..2t+1, g]       b[1] = B[2t+8.., g]
 //   D [16, 8] f32          d[0..1] = D[g, 2t..2t+1]    d[2..3] = D[g + 8, ..]
 
-#include <cuda_runtime.h>
 #include <stdint.h>
 
 #if defined(__CUDACC__)
@@ -42,8 +41,7 @@ ZQFP_PTX uint32_t MoveMatrixTrans(uint32_t row);
 ZQFP_PTX uint32_t CvtE4m3x2(float hi, float lo);
 // Two f16, exact, of two e4m3 codes; a NaN stays one.
 ZQFP_PTX uint32_t F16x2FromE4m3x2(uint16_t pair);
-// The halves as f32: {lo, hi}.
-ZQFP_PTX float2 F32x2FromF16x2(uint32_t pair);
+ZQFP_PTX float F32FromF16(uint16_t code);
 // hi << 16 | lo, each to nearest even; f16 overflows to infinity.
 ZQFP_PTX uint32_t F16x2FromF32(float hi, float lo);
 ZQFP_PTX uint32_t Bf16x2FromF32(float hi, float lo);
@@ -136,12 +134,9 @@ ZQFP_PTX uint32_t F16x2FromE4m3x2(uint16_t pair) {
   return result;
 }
 
-ZQFP_PTX float2 F32x2FromF16x2(uint32_t pair) {
-  float2 result;
-  asm("{\n\t.reg .b16 lo, hi;\n\tmov.b32 {lo, hi}, %2;\n\t"
-      "cvt.f32.f16 %0, lo;\n\tcvt.f32.f16 %1, hi;\n\t}"
-      : "=f"(result.x), "=f"(result.y)
-      : "r"(pair));
+ZQFP_PTX float F32FromF16(uint16_t code) {
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(code));
   return result;
 }
 

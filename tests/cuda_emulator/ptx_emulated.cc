@@ -169,10 +169,7 @@ uint32_t F16x2FromE4m3x2(uint16_t pair) {
   return static_cast<uint32_t>(hi) << 16 | lo;
 }
 
-float2 F32x2FromF16x2(uint32_t pair) {
-  return {F16ToFloat(static_cast<uint16_t>(pair)),
-          F16ToFloat(static_cast<uint16_t>(pair >> 16))};
-}
+float F32FromF16(uint16_t code) { return F16ToFloat(code); }
 
 uint32_t F16x2FromF32(float hi, float lo) {
   return static_cast<uint32_t>(FloatToF16(hi)) << 16 | FloatToF16(lo);
