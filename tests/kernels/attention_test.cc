@@ -153,6 +153,92 @@ TEST_P(AttentionTest, LongContexts) {
   }
 }
 
+// Chunks of a prompt that fill more than one tile of any backend, by whole and
+// by odd numbers of rows, and heads no vector fits.
+TEST_P(AttentionTest, PromptsOfEveryHeadDim) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {1, 7, 20, 64, 80, 96, 128, 256, 300, 512}) {
+      Check({{35, 50}, {1, 30}},
+            {.shape = {format, 1, 16, head_dim}, .group = 3});
+    }
+    Check({{130, 130}, {64, 64}, {33, 33}, {32, 32}},
+          {.shape = {format, 2, 16, 16}, .group = 1});
+  }
+}
+
+// One step with everything in it: long and short prompts, decode with contexts
+// of very different lengths, a few rows at once.
+TEST_P(AttentionTest, PromptsAndDecodeInOneStep) {
+  const std::vector<Sequence> sequences = {{1, 900},  {100, 100}, {1, 5},
+                                           {40, 600}, {8, 300},   {0, 77},
+                                           {1, 129},  {17, 18}};
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t window : {0, 70}) {
+      for (const int64_t group : {1, 5}) {
+        Check(sequences,
+              {.shape = {format, 1, 16, 32}, .group = group, .window = window});
+      }
+    }
+  }
+}
+
+// Contexts that are shared out among many threads or blocks, at the borders of
+// the shares, too.
+TEST_P(AttentionTest, ContextsInManyParts) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {80, 96, 128, 256}) {
+      Check({{1, 2311}}, {.shape = {format, 1, 64, head_dim}, .group = 8});
+    }
+    Check({{1, 2048}, {1, 2049}, {1, 128}, {1, 129}},
+          {.shape = {format, 2, 16, 16}, .group = 1});
+    Check({{3, 1025}}, {.shape = {format, 1, 16, 512}, .group = 2});
+    Check({{40, 1100}, {33, 257}}, {.shape = {format, 1, 16, 64}, .group = 2});
+  }
+}
+
+// Windows smaller than such a part, as large, and larger.
+TEST_P(AttentionTest, WindowsOfLongContexts) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t window : {1, 60, 128, 700}) {
+      Check({{1, 1500}, {5, 1300}, {36, 900}},
+            {.shape = {format, 1, 16, 16}, .group = 2, .window = window});
+    }
+  }
+}
+
+// Far more heads on one KV head than any backend holds at once.
+TEST_P(AttentionTest, ManyHeadsOnOne) {
+  for (const ValueFormat format : kKvFormats) {
+    Check({{1, 400}, {3, 60}}, {.shape = {format, 1, 16, 64}, .group = 71});
+    Check({{1, 300}, {2, 60}}, {.shape = {format, 1, 16, 16}, .group = 32});
+  }
+}
+
+// A sequence alone and among others is cut into different parts: the result
+// may differ by rounding alone.
+TEST_P(AttentionTest, OtherSequencesDoNotMatter) {
+  for (const ValueFormat format : kKvFormats) {
+    const AttentionCase c = {.shape = {format, 1, 16, 32}, .group = 4};
+    std::vector<float> alone;
+    for (const int64_t others : {0, 1, 4, 20, 300}) {
+      std::vector<Sequence> sequences = {{1, 3000}};
+      sequences.resize(others + 1, {1, 2});
+      std::mt19937 order(23), random(29);
+      KvBatch cache(order, sequences, c.shape);
+      cache.FillAll(random);
+      random.seed(31);
+      const GuardedArray<float> q =
+          RandomFloats(random, cache.num_tokens() * 4 * 32);
+      GuardedArray<float> y = Unwritten(q.size());
+      Run(cache, c, q, y);
+      if (others == 0) alone = y.ToVector();
+      for (size_t i = 0; i < alone.size(); ++i) {
+        EXPECT_NEAR(y[i], alone[i], 1e-5) << Name(format) << " " << others;
+      }
+    }
+  }
+}
+
 // Scores of several hundred: the softmax must subtract its maximum, whenever
 // in the row that comes.
 TEST_P(AttentionTest, LargeScores) {
@@ -225,6 +311,49 @@ TEST_P(AttentionTest, NanStaysInItsSequence) {
         EXPECT_EQ(std::isnan(y[i]), sees && (whole_row || i % 16 == 3))
             << Name(format) << " row " << row << " dim " << i % 16;
       }
+    }
+  }
+}
+
+// A NaN among the keys and values of a long prompt, in the middle of a tile:
+// rows before its position are clean, those from it on are not.
+TEST_P(AttentionTest, NanStaysOutOfEarlierRows) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t window : {0, 10}) {
+      const AttentionCase c = {.shape = {format, 1, 16, 16}, .window = window};
+      std::mt19937 random(37);
+      KvBatch cache(random, {{90, 300}}, c.shape);
+      cache.FillAll(random);
+      const std::vector<float> bad(16, kNan);
+      cache.Write(cache.Row(0, 250, 0), bad.data(), bad.data());
+      const GuardedArray<float> q = RandomFloats(random, 90 * 16);
+      GuardedArray<float> y = Unwritten(q.size());
+      Run(cache, c, q, y);
+      for (int64_t i = 0; i < y.size(); ++i) {
+        const int64_t position = 210 + i / 16;
+        EXPECT_EQ(std::isnan(y[i]),
+                  position >= 250 && (window == 0 || position < 260))
+            << Name(format) << " position " << position;
+      }
+    }
+  }
+}
+
+// An infinite query makes infinite scores, of which nothing is left but NaNs.
+TEST_P(AttentionTest, AnInfiniteQueryIsNoNumber) {
+  for (const ValueFormat format : kKvFormats) {
+    const AttentionCase c = {.shape = {format, 1, 16, 16}, .group = 2};
+    std::mt19937 random(41);
+    KvBatch cache(random, {{1, 500}, {40, 60}}, c.shape);
+    cache.FillAll(random);
+    GuardedArray<float> q = RandomFloats(random, cache.num_tokens() * 2 * 16);
+    q[0 * 16 + 3] = kInfinity;    // the decode row, head 0
+    q[21 * 16 + 3] = -kInfinity;  // row 10, head 1
+    GuardedArray<float> y = Unwritten(q.size());
+    Run(cache, c, q, y);
+    for (int64_t i = 0; i < y.size(); ++i) {
+      EXPECT_EQ(std::isnan(y[i]), i / 16 == 0 || i / 16 == 21)
+          << Name(format) << " " << i;
     }
   }
 }

@@ -64,7 +64,7 @@ bool CudaIsBuilt() {
 }
 
 TEST(BackendTest, TheReferenceIsAlwaysBuiltAndLast) {
-  EXPECT_EQ(BuiltBackends().back(), "reference");
+  EXPECT_EQ(HostBackends().back(), "reference");
   EXPECT_EQ(RunnableBackends().back(), "reference");
 }
 

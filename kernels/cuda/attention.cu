@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/ops.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+// A block of fewer keys would spend its time on starting and merging. Both are
+// multiples of the keys a block handles at once.
+constexpr int64_t kLeastDecodeKeys = 128;
+constexpr int64_t kLeastPrefillKeys = 256;
+
+constexpr int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool IsAligned(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+}
+
+// Lanes read 8 values at once: 8 bytes of e4m3, 16 of bf16, 32 of f32.
+bool CanReadVectors(const AttentionArgs& args) {
+  return args.pages.head_dim % 8 == 0 && IsAligned(args.q) &&
+         IsAligned(args.pages.k) && IsAligned(args.pages.v);
+}
+
+// What both kinds of plans share; they still have to choose tiles and splits.
+AttentionPlan MakePlan(const AttentionArgs& args) {
+  constexpr int64_t kAll = std::numeric_limits<int32_t>::max();
+  return {
+      .args = args,
+      .group = static_cast<int32_t>(args.num_heads / args.pages.num_kv_heads),
+      .window = static_cast<int32_t>(
+          args.window > 0 ? std::min(args.window, kAll) : kAll),
+      .vectors = CanReadVectors(args)};
+}
+
+// Splits the keys so that the longest sequence alone fills the chip; shorter
+// ones then have fewer splits of the same length.
+void SplitKeys(int64_t least_keys, void* workspace, AttentionPlan& plan) {
+  const int64_t tile_rows = plan.tile_queries / plan.group + 2;
+  const int64_t keys =
+      std::min(plan.args.batch.longest_context, plan.window + tile_rows);
+  const int64_t blocks = std::max<int64_t>(1, plan.blocks());
+  const int64_t splits =
+      std::clamp<int64_t>(kAttentionBlocks / blocks, 1, kMaxSplits);
+  const int64_t split_keys =
+      std::max<int64_t>(1, CeilDivide(CeilDivide(keys, splits), least_keys)) *
+      least_keys;
+  plan.split_keys = static_cast<int32_t>(split_keys);
+  plan.splits =
+      static_cast<int32_t>(std::max<int64_t>(1, CeilDivide(keys, split_keys)));
+  if (plan.splits == 1) return;
+  const int64_t partials = blocks * plan.splits * plan.tile_queries;
+  plan.partial_sum = static_cast<float*>(workspace);
+  plan.partial_maximum = plan.partial_sum + partials * plan.args.pages.head_dim;
+  plan.partial_total = plan.partial_maximum + partials;
+}
+
+// As many as LaunchDecodeLanes has kernels for, and as fit the registers.
+int32_t DecodeTileQueries(const AttentionPlan& plan, int64_t queries) {
+  const bool large_heads = plan.args.pages.head_dim > 256;
+  if (!plan.vectors) return large_heads ? 2 : 4;
+  if (queries == 1) return 1;
+  if (large_heads) return 2;
+  return queries <= 4 ? 4 : 8;
+}
+
+void LaunchDecode(const AttentionPlan& plan, const Exec& exec) {
+  switch (plan.args.pages.format) {
+    case ValueFormat::kF32:
+      return LaunchDecodeOf<ValueFormat::kF32>(plan, exec);
+    case ValueFormat::kBf16:
+      return LaunchDecodeOf<ValueFormat::kBf16>(plan, exec);
+    default:
+      return LaunchDecodeOf<ValueFormat::kE4m3>(plan, exec);
+  }
+}
+
+}  // namespace
+
+AttentionPlan PlanDecode(const AttentionArgs& args, void* workspace) {
+  AttentionPlan plan = MakePlan(args);
+  // Of one sequence: at least a row, and no more than this kernel's share.
+  const int64_t queries =
+      std::min<int64_t>(args.batch.most_tokens * plan.group, kDecodeQueries);
+  if (queries == 0 || plan.group > kDecodeQueries) return plan;
+  plan.most_queries = kDecodeQueries;
+  plan.tile_queries = DecodeTileQueries(plan, queries);
+  plan.tiles = static_cast<int32_t>(CeilDivide(queries, plan.tile_queries));
+  SplitKeys(kLeastDecodeKeys, workspace, plan);
+  return plan;
+}
+
+AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace) {
+  AttentionPlan plan = MakePlan(args);
+  const int64_t queries = args.batch.most_tokens * plan.group;
+  if (queries <= kDecodeQueries) return plan;
+  plan.least_queries = kDecodeQueries + 1;
+  plan.most_queries = std::numeric_limits<int32_t>::max();
+  plan.tile_queries = args.pages.head_dim <= 256 ? kMostTileQueries : 32;
+  plan.tiles = static_cast<int32_t>(CeilDivide(queries, plan.tile_queries));
+  SplitKeys(kLeastPrefillKeys, workspace, plan);
+  return plan;
+}
+
+int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept {
+  if (query.num_heads == 0) return 0;
+  // SplitKeys never makes more blocks than that, unless none is split.
+  return kAttentionBlocks * kMostTileQueries * (query.head_dim + 2) *
+         static_cast<int64_t>(sizeof(float));
+}
+
+void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
+  // One after the other on the stream: the plans share the workspace.
+  const AttentionPlan decode = PlanDecode(args, exec.workspace);
+  LaunchDecode(decode, exec);
+  LaunchMerge(decode, exec);
+  const AttentionPlan prefill = PlanPrefill(args, exec.workspace);
+  LaunchPrefill(prefill, exec);
+  LaunchMerge(prefill, exec);
+}
+
+}  // namespace zqfp::kernels::cuda

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_ATTENTION_H_
+#define ZQFP_KERNELS_CUDA_ATTENTION_H_
+
+// How the attention of one step is cut into blocks, and the launches it takes.
+//
+// The queries of one sequence and KV head are numbered row by row, the heads of
+// the group within a row: query m is row m / group, head m % group. A tile is
+// `tile_queries` of them that one block serves with one pass over their keys;
+// where there are too few tiles to fill the chip, the keys of each are split
+// over several blocks, which leave partial results that a second kernel merges.
+//
+// Sequences with few queries (decode) are bound by memory, those with many
+// (prefill) by arithmetic: two kernels, and a batch that mixes them runs both,
+// each of which leaves out the sequences of the other.
+
+#include <stdint.h>
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels::cuda {
+
+// Sequences with at most so many queries per KV head count as decode.
+inline constexpr int32_t kDecodeQueries = 32;
+
+// Splitting stops at about so many blocks: two for each of the 132
+// multiprocessors of an H100 or H200.
+inline constexpr int64_t kAttentionBlocks = 264;
+inline constexpr int64_t kMaxSplits = 64;
+
+inline constexpr int32_t kMostTileQueries = 64;
+
+// One launch of an attention kernel; what its blocks are handed.
+struct AttentionPlan {
+  AttentionArgs args;
+  int32_t group = 1;          // query heads per KV head
+  int32_t window = 0;         // keys; INT32_MAX for all
+  int32_t tile_queries = 1;   // queries of a tile
+  int32_t tiles = 0;          // of one sequence and KV head, at most
+  int32_t split_keys = 0;     // keys of one block
+  int32_t splits = 1;         // blocks of one tile, at most
+  int32_t least_queries = 1;  // sequences with fewer are another launch's
+  int32_t most_queries = 0;   // or with more
+  bool vectors = false;       // rows of q, k and v can be read 16 bytes at once
+  // Of blocks whose tile has several, by (block, query of the tile):
+  float* partial_sum = nullptr;      // [.., head_dim], not yet divided
+  float* partial_maximum = nullptr;  // [..]
+  float* partial_total = nullptr;    // [..]
+
+  int64_t blocks() const {
+    return args.batch.num_sequences * args.pages.num_kv_heads * tiles;
+  }
+};
+
+// The plans of a step's decode and prefill sequences; without tiles where the
+// batch cannot have such a sequence.
+AttentionPlan PlanDecode(const AttentionArgs& args, void* workspace);
+AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace);
+
+// Bytes of workspace that any of these plans needs.
+int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept;
+
+// The decode kernels of pages in one format, attention_decode_*.cu.
+template <ValueFormat kFormat>
+void LaunchDecodeOf(const AttentionPlan& plan, const Exec& exec);
+void LaunchPrefill(const AttentionPlan& plan, const Exec& exec);
+// Joins the partial results of a plan with several splits.
+void LaunchMerge(const AttentionPlan& plan, const Exec& exec);
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_ATTENTION_H_

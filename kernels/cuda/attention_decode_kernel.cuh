@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_ATTENTION_DECODE_KERNEL_CUH_
+#define ZQFP_KERNELS_CUDA_ATTENTION_DECODE_KERNEL_CUH_
+
+// The decode kernel, and which of its shapes a plan takes. One source per
+// format instantiates it: there are many shapes, which compile side by side.
+
+#include "kernels/cuda/attention_decode.cuh"
+
+namespace zqfp::kernels::cuda {
+
+inline constexpr int kWarpKeys = 32;  // that a warp handles at once
+
+template <typename Shape>
+__device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
+                                            const QueryTile& tile, int lane,
+                                            DecodeState<Shape>& state) {
+  const int dim = static_cast<int>(plan.args.pages.head_dim);
+#pragma unroll
+  for (int q = 0; q < Shape::kQueries; ++q) {
+    const bool exists = q < tile.num_queries;
+    const int64_t row = exists ? QueryRow(plan, tile, q) : 0;
+#pragma unroll
+    for (int s = 0; s < Shape::kSlices; ++s) {
+      const auto values = LoadEight<ValueFormat::kF32, Shape::kVectors>(
+          reinterpret_cast<const uint8_t*>(plan.args.q + row * dim),
+          FirstDim<Shape>(lane, s), exists ? dim : 0);
+      DecodeEight<ValueFormat::kF32>(values, &state.q[q][8 * s]);
+    }
+#pragma unroll
+    for (int i = 0; i < Shape::kDims; ++i) state.sum[q][i] = 0;
+    state.maximum[q] = -INFINITY;
+    state.total[q] = 0;
+    state.last_key[q] = exists ? LastKey(plan, tile, q) : -1;
+  }
+}
+
+// The warp's 32 keys from first_key; this lane's is in `key_row` of the page
+// arrays, and all lanes' offsets are in the exchange.
+template <typename Shape>
+__device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
+                                           const QueryTile& tile,
+                                           int32_t first_key, int32_t end_key,
+                                           int64_t key_row, int lane,
+                                           DecodeExchange<Shape> exchange,
+                                           DecodeState<Shape>& state) {
+  const KvPagesView& pages = plan.args.pages;
+  const int dim = static_cast<int>(pages.head_dim);
+  float key_scale = 1, value_scale = 1;
+  if constexpr (Shape::kFormat == ValueFormat::kE4m3) {
+    key_scale = pages.k_scale[key_row];
+    value_scale = pages.v_scale[key_row];
+  }
+  const int64_t lane_offset =
+      FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
+  const auto* keys = static_cast<const uint8_t*>(pages.k) + lane_offset;
+  const auto* values = static_cast<const uint8_t*>(pages.v) + lane_offset;
+  // Each batch is loaded while the one before it is computed; the first values
+  // while the scores become weights.
+  EightValues<Shape::kFormat> loaded[2][Shape::kBatch][Shape::kSlices];
+  LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
+#pragma unroll
+  for (int batch = 0; batch < Shape::kBatches; ++batch) {
+    const bool last = batch + 1 == Shape::kBatches;
+    LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
+                     last ? 0 : batch + 1, lane, dim, loaded[(batch + 1) % 2]);
+    ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
+  }
+  __syncwarp();
+  WeighKeys<Shape>(plan, first_key + lane, end_key, key_scale, value_scale,
+                   exchange.weight[lane], state);
+  __syncwarp();
+  const int32_t end = first_key + kWarpKeys;
+  const bool all_seen = end <= end_key && AllSeen(plan, tile, first_key, end);
+#pragma unroll
+  for (int batch = 0; batch < Shape::kBatches; ++batch) {
+    const int buffer = (Shape::kBatches + batch) % 2;
+    if (batch + 1 < Shape::kBatches) {
+      LoadBatch<Shape>(values, exchange.row_offset, batch + 1, lane, dim,
+                       loaded[1 - buffer]);
+    }
+    if (all_seen) {
+      AddBatch<Shape, false>(loaded[buffer], batch, lane, exchange, state);
+    } else {
+      AddBatch<Shape, true>(loaded[buffer], batch, lane, exchange, state);
+    }
+  }
+  __syncwarp();  // before the exchange is used again
+}
+
+// Sums what the lanes and groups of lanes of a warp have; all lanes get totals,
+// and of the sums those of their own dimensions.
+template <typename Shape>
+__device__ __forceinline__ void JoinLanes(DecodeState<Shape>& state) {
+#pragma unroll
+  for (int q = 0; q < Shape::kQueries; ++q) {
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      state.total[q] += __shfl_xor_sync(kAllLanes, state.total[q], offset);
+      if (offset < Shape::kLanes) continue;
+#pragma unroll
+      for (int i = 0; i < Shape::kDims; ++i) {
+        state.sum[q][i] += __shfl_xor_sync(kAllLanes, state.sum[q][i], offset);
+      }
+    }
+  }
+}
+
+// The results of a block's warps.
+template <typename Shape>
+struct DecodeResults {
+  static constexpr int kStride = Shape::kLanes * Shape::kDims;
+  float (*sum)[Shape::kQueries][kStride];  // [kDecodeWarps, ..]
+  float (*maximum)[Shape::kQueries];       // [kDecodeWarps, ..]
+  float (*total)[Shape::kQueries];         // [kDecodeWarps, ..]
+};
+
+template <typename Shape>
+__device__ __forceinline__ void LeaveResults(const DecodeState<Shape>& state,
+                                             int warp, int lane,
+                                             DecodeResults<Shape> results) {
+#pragma unroll
+  for (int q = 0; q < Shape::kQueries; ++q) {
+    if (lane == 0) {
+      results.maximum[warp][q] = state.maximum[q];
+      results.total[warp][q] = state.total[q];
+    }
+    if (lane >= Shape::kLanes) continue;
+#pragma unroll
+    for (int i = 0; i < Shape::kDims; ++i) {
+      results.sum[warp][q][FirstDim<Shape>(lane, i / 8) + i % 8] =
+          state.sum[q][i];
+    }
+  }
+}
+
+// Merges the warps, in their order: to y, or where other blocks share the
+// tile to the partial results.
+template <typename Shape>
+__device__ __forceinline__ void MergeWarps(const AttentionPlan& plan,
+                                           const QueryTile& tile,
+                                           DecodeResults<Shape> results) {
+  const int dim = static_cast<int>(plan.args.pages.head_dim);
+  const bool whole = SplitsOf(plan, tile) == 1;
+  for (int i = static_cast<int>(threadIdx.x); i < tile.num_queries * dim;
+       i += kDecodeWarps * 32) {
+    const int q = i / dim, d = i % dim;
+    float maximum = -INFINITY, sum = 0, total = 0;
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      maximum = fmaxf(maximum, results.maximum[w][q]);
+    }
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      const float shrink = expf(results.maximum[w][q] - Subtrahend(maximum));
+      sum = fmaf(results.sum[w][q][d], shrink, sum);
+      total = fmaf(results.total[w][q], shrink, total);
+    }
+    if (whole) {
+      plan.args.y[QueryRow(plan, tile, q) * dim + d] = sum / total;
+      continue;
+    }
+    const int64_t at = PartialIndex(plan, blockIdx.x, blockIdx.y, q);
+    plan.partial_sum[at * dim + d] = sum;
+    if (d != 0) continue;
+    plan.partial_maximum[at] = maximum;
+    plan.partial_total[at] = total;
+  }
+}
+
+// Block (tile, split).
+template <typename Shape>
+__global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
+    AttentionDecode(const AttentionPlan plan) {
+  constexpr int kQueries = Shape::kQueries;
+  __align__(16) __shared__ float weight[kDecodeWarps][kWarpKeys][kQueries];
+  __shared__ int64_t row_offset[kDecodeWarps][kWarpKeys];
+  __shared__ float sum[kDecodeWarps][kQueries][DecodeResults<Shape>::kStride];
+  __shared__ float maximum[kDecodeWarps][kQueries];
+  __shared__ float total[kDecodeWarps][kQueries];
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  // The same in all lanes, of which the shuffle tells the compiler.
+  const int warp =
+      __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x / 32), 0);
+  const QueryTile tile = FindTile(plan, blockIdx.x);
+  const int32_t begin =
+      tile.first_key + static_cast<int32_t>(blockIdx.y) * plan.split_keys;
+  const int32_t left = tile.end_key - begin;
+  if (left <= 0) return;  // the whole block
+  const int32_t end = begin + (left < plan.split_keys ? left : plan.split_keys);
+
+  DecodeState<Shape> state;
+  LoadQueries<Shape>(plan, tile, lane, state);
+  const DecodeExchange<Shape> exchange = {weight[warp], row_offset[warp]};
+  const int64_t row_bytes =
+      plan.args.pages.head_dim * kValueBytes<Shape::kFormat>;
+  // Keys behind the end are the last one again, which nothing sees there.
+  int32_t key = begin + warp * kWarpKeys + lane;
+  int64_t key_row = KeyRow(plan, tile, key < end ? key : end - 1);
+  for (int32_t first = begin + warp * kWarpKeys; first < end;
+       first += kDecodeWarps * kWarpKeys) {
+    const int64_t row = key_row;
+    exchange.row_offset[lane] = row * row_bytes;
+    __syncwarp();
+    // Where the next keys lie is on its way while these are attended to.
+    key += kDecodeWarps * kWarpKeys;
+    key_row = KeyRow(plan, tile, key < end ? key : end - 1);
+    AttendKeys<Shape>(plan, tile, first, end, row, lane, exchange, state);
+  }
+  JoinLanes<Shape>(state);
+  const DecodeResults<Shape> results = {sum, maximum, total};
+  LeaveResults<Shape>(state, warp, lane, results);
+  __syncthreads();
+  MergeWarps<Shape>(plan, tile, results);
+}
+
+template <ValueFormat kFormat, int kLanes, int kSlices, int kQueries,
+          bool kVectors>
+void LaunchDecodeShape(const AttentionPlan& plan, const Exec& exec) {
+  using Shape = DecodeShape<kFormat, kLanes, kSlices, kQueries, kVectors>;
+  Launch(exec,
+         {.grid = dim3(static_cast<unsigned>(plan.blocks()),
+                       static_cast<unsigned>(plan.splits)),
+          .block = dim3(kDecodeWarps * 32)},
+         AttentionDecode<Shape>, plan);
+}
+
+// As PlanDecode chooses them.
+template <ValueFormat kFormat, int kLanes, int kSlices>
+void LaunchDecodeLanes(const AttentionPlan& plan, const Exec& exec) {
+  constexpr int kSome = 4 / kSlices;
+  if (!plan.vectors) {
+    LaunchDecodeShape<kFormat, kLanes, kSlices, kSome, false>(plan, exec);
+  } else if (plan.tile_queries == 1) {
+    LaunchDecodeShape<kFormat, kLanes, kSlices, 1, true>(plan, exec);
+  } else if (plan.tile_queries == kSome) {
+    LaunchDecodeShape<kFormat, kLanes, kSlices, kSome, true>(plan, exec);
+  } else if constexpr (kSlices == 1) {
+    LaunchDecodeShape<kFormat, kLanes, kSlices, 8, true>(plan, exec);
+  }
+}
+
+template <ValueFormat kFormat>
+void LaunchDecodeOf(const AttentionPlan& plan, const Exec& exec) {
+  const int64_t dim = plan.args.pages.head_dim;
+  if (dim <= 16) {
+    LaunchDecodeLanes<kFormat, 2, 1>(plan, exec);
+  } else if (dim <= 64) {
+    LaunchDecodeLanes<kFormat, 8, 1>(plan, exec);
+  } else if (dim <= 128) {
+    LaunchDecodeLanes<kFormat, 16, 1>(plan, exec);
+  } else if (dim <= 256) {
+    LaunchDecodeLanes<kFormat, 32, 1>(plan, exec);
+  } else {
+    LaunchDecodeLanes<kFormat, 32, 2>(plan, exec);
+  }
+}
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_ATTENTION_DECODE_KERNEL_CUH_
