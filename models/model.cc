@@ -26,6 +26,9 @@ namespace {
 constexpr int64_t kMostRows = 256;
 constexpr int64_t kLeastRows = 32;
 constexpr int64_t kMaxBufferBytes = 40'000'000;
+// On a device, where arithmetic is faster still beside the memory.
+constexpr int64_t kMostDeviceRows = 2048;
+constexpr int64_t kMaxDeviceBufferBytes = 1'000'000'000;
 
 absl::Status BadBatch(const char* field, int64_t want, int64_t found) {
   return absl::InvalidArgumentError(
@@ -196,8 +199,11 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
 // Buffers, once the weights are there.
 absl::Status Model::State::Plan() {
   if (options.max_tokens == 0) {
-    options.max_tokens = std::clamp<int64_t>(
-        kMaxBufferBytes / Activations::RowBytes(config), kLeastRows, kMostRows);
+    const bool on_host = backend.device == nullptr;
+    const int64_t bytes = on_host ? kMaxBufferBytes : kMaxDeviceBufferBytes;
+    options.max_tokens =
+        std::clamp<int64_t>(bytes / Activations::RowBytes(config), kLeastRows,
+                            on_host ? kMostRows : kMostDeviceRows);
   }
   const int64_t widest = std::max(
       {config.model_dim, config.ffn_dim, config.num_heads * config.head_dim});
@@ -458,7 +464,10 @@ std::vector<LinearInfo> Model::Explain() const {
          .note = linear.note,
          .activations = DescribeInputs(linear, s.config),
          .op = op,
-         .kernel = kernel_of(op),
+         .kernel = s.backend.device != nullptr
+                       ? s.backend.device->DescribeMatmul(linear.view,
+                                                          linear.runs_a8())
+                       : kernel_of(op),
          .n = linear.view.n,
          .k = linear.view.k,
          .num_bytes = linear.num_bytes(),

@@ -30,7 +30,8 @@ struct ModelOptions {
   std::string backend;  // "": ZQFP_BACKEND, or the best of `device`
   // "auto": a device (GPU) where there is one, else the CPU. "cpu", "cuda".
   std::string device = "auto";
-  // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold.
+  // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold; on a
+  // device 2048, or what 1 GB holds.
   int64_t max_tokens = 0;
   // FailedPrecondition where an op falls back, or where weight_only changes
   // what the file asks for.
@@ -67,7 +68,8 @@ struct LinearInfo {
   std::string note;         // of a foreign model: why they are held so
   std::string activations;  // "e4m3 per token" | "f32" | "e4m3 static .01"
   std::string op;           // "matmul_a8"
-  std::string kernel;       // "avx512bf16"
+  std::string kernel;       // "avx512bf16"; on a device which kernels, and how
+                            // they sum
   int64_t n = 0, k = 0;
   int64_t num_bytes = 0;  // weight and scales, as in memory
   // What the file calls it, and its bytes there, where that is not

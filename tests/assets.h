@@ -4,6 +4,8 @@
 
 // Where tests find real models and texts, which are not part of the tree.
 
+#include <stdlib.h>
+
 #include <filesystem>
 #include <string>
 
@@ -17,9 +19,13 @@ inline std::string AssetPath(const std::string& relative) {
   return std::filesystem::exists(path, error) ? path.string() : std::string();
 }
 
-// Path of a file of this tree, such as "tests/golden/models/llama3.json".
+// Path of a file of this tree, such as "tests/golden/models/llama3.json". On
+// another machine (tools/gpu_check.sh) the environment says where the tree is.
 inline std::string SourcePath(const std::string& relative) {
-  return (std::filesystem::path(ZQFP_SOURCE_DIR) / relative).string();
+  const char* moved = getenv("ZQFP_TEST_SOURCES");
+  return (std::filesystem::path(moved != nullptr ? moved : ZQFP_SOURCE_DIR) /
+          relative)
+      .string();
 }
 
 }  // namespace zqfp::testing

@@ -66,6 +66,11 @@ class Device {
   // Unimplemented, naming the format, where no kernel has it.
   virtual absl::StatusOr<PlacedWeight> Place(const WeightView& weight) = 0;
 
+  // Which kernels a placed weight goes through, by the number of tokens, and
+  // how they sum. `a8`: MatmulA8, else Matmul.
+  virtual std::string DescribeMatmul(const WeightView& weight,
+                                     bool a8) const = 0;
+
   // Lets ops use memory of the host in place, until `Unshare`: for tests.
   virtual absl::Status Share(void* host, int64_t num_bytes) = 0;
   virtual void Unshare(void* host) = 0;

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "kernels/core/status_macros.h"
+#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/place_weight.h"
 #include "kernels/cuda/staging.h"
 
@@ -77,6 +78,10 @@ class CudaDevice final : public Device {
 
   absl::StatusOr<PlacedWeight> Place(const WeightView& weight) override {
     return PlaceWeight(*this, weight);
+  }
+
+  std::string DescribeMatmul(const WeightView& weight, bool a8) const override {
+    return DescribeMatmulKernels(weight, a8);
   }
 
   absl::Status Share(void* host, int64_t num_bytes) override {

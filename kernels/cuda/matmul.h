@@ -4,6 +4,8 @@
 
 // What Matmul and MatmulA8 need besides their arguments.
 
+#include <string>
+
 #include "kernels/core/ops.h"
 
 namespace zqfp::kernels::cuda {
@@ -12,6 +14,9 @@ namespace zqfp::kernels::cuda {
 // V x of a low-rank branch, then the partial sums of tiles that several blocks
 // share.
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept;
+
+// Device::DescribeMatmul.
+std::string DescribeMatmulKernels(const WeightView& weight, bool a8);
 
 }  // namespace zqfp::kernels::cuda
 

@@ -4,6 +4,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/low_rank.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_fp8.h"
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/ops.h"
 
@@ -188,6 +189,17 @@ int64_t NumMultiprocessors() {
   return count;
 }
 
+// The tokens of `args` from `first` on.
+MatmulA8Args TokensFrom(MatmulA8Args args, int64_t first) {
+  const int64_t outputs = first * args.weight.n;
+  args.m -= first;
+  args.x.data += first * args.weight.k;
+  args.x.scale += first;
+  if (args.residual != nullptr) args.residual += outputs;
+  args.y += outputs;
+  return args;
+}
+
 }  // namespace
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
@@ -204,6 +216,10 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
                   .inner = inner},
                  exec);
   }
+  uint8_t* const rest = workspace + LowRankInnerBytes(args.m, weight.lorc.rank);
+  const int64_t done = MatmulFp8(args, inner, rest, exec);
+  if (done == args.m) return;
+  if (done > 0) return MatmulA8(TokensFrom(args, done), exec);
   const PackedWeight w = DescribePacked(weight, weight.packed);
   const bool whole_pieces =
       weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
@@ -223,14 +239,15 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
                         .y = args.y},
              .plan = PlanMatmul(args.m, w.num_slabs, w.num_chunks,
                                 NumMultiprocessors()),
-             .partial_sums = reinterpret_cast<float*>(
-                 workspace + LowRankInnerBytes(args.m, weight.lorc.rank))},
+             .partial_sums = reinterpret_cast<float*>(rest)},
             exec);
 }
 
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {
+  const int64_t sums = PartialSumBytes(query.num_tokens, NumMultiprocessors());
+  const int64_t fp8 = MatmulFp8WorkspaceBytes(query.num_tokens, query.k);
   return LowRankInnerBytes(query.num_tokens, query.lorc_rank) +
-         PartialSumBytes(query.num_tokens, NumMultiprocessors());
+         (sums > fp8 ? sums : fp8);
 }
 
 }  // namespace zqfp::kernels::cuda

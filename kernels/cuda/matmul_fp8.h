@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_MATMUL_FP8_H_
+#define ZQFP_KERNELS_CUDA_MATMUL_FP8_H_
+
+// MatmulA8 of many tokens: the weight is unpacked to e4m3, as much at a time as
+// stays in the L2 cache, and multiplied by cuBLASLt.
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels::cuda {
+
+// With fewer tokens than this the HMMA kernel takes less time than reading,
+// writing and reading the weight again (design: a tie near 180; not measured).
+inline constexpr int64_t kFp8LeastTokens = 129;
+
+// Enqueues the first tokens of `args`, all or all but the last 15, and returns
+// how many; 0 where the path does not fit the weight or cuBLASLt has no kernel.
+// `inner` is V x of a low-rank branch, or null; `workspace` has
+// MatmulFp8WorkspaceBytes.
+int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
+                  uint8_t* workspace, const Exec& exec);
+
+int64_t MatmulFp8WorkspaceBytes(int64_t num_tokens, int64_t k);
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_MATMUL_FP8_H_
