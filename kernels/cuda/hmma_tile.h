@@ -91,29 +91,35 @@ class HmmaWarp {
       : operands_(operands),
         lane_(static_cast<int>(threadIdx.x % 32)),
         row_warp_(static_cast<int>(threadIdx.x / 32) % Tile::kRowWarps),
-        depth_(static_cast<int>(threadIdx.x / 32) / Tile::kRowWarps),
-        first_token_(segment.first_token) {
-    ring_ = shared + depth_ * Tile::kStages * Tile::kStageBytes;
+        depth_(static_cast<int>(threadIdx.x / 32) / Tile::kRowWarps) {
+    const PackedWeight& w = operands.weight;
     const int length = segment.end - segment.begin;
     chunk_begin_ = segment.begin + length * depth_ / Tile::kDepthWarps;
     const int chunk_end =
         segment.begin + length * (depth_ + 1) / Tile::kDepthWarps;
     num_chunks_ = chunk_end - chunk_begin_;
     most_chunks_ = (length + Tile::kDepthWarps - 1) / Tile::kDepthWarps;
+    ring_ = shared + depth_ * Tile::kStages * Tile::kStageBytes;
     const int64_t slab = segment.first_row / kSlabRows + row_warp_ * kWarpSlabs;
-    const int64_t last = operands.weight.num_slabs - 1;
-    // A slab beyond the weight is a copy of the last one, and not stored.
     for (int s = 0; s < kWarpSlabs; ++s) {
-      slab_[s] = slab + s < last ? slab + s : last;
+      codes_[s] = w.codes + lane_ * 16 +
+                  SlabWithin(w, slab + s) * w.num_chunks * Tile::kSlabCodeBytes;
     }
+    if constexpr (Tile::kScales != ScaleFormat::kNone) FindScales(w, slab);
+    tokens_ = operands.tokens + lane_ % 4 * 16 +
+              (segment.first_token + row_warp_ * kTileTokens + lane_ / 4) *
+                  operands.k;
+    tokens_left_ = operands.m - segment.first_token;
   }
 
   // sums = codes times tokens times group scales.
   __device__ void Multiply(typename Tile::Sums& sums) {
+#pragma unroll 1  // Fill is long, and a small matmul's code is read cold
     for (int stage = 0; stage < Tile::kStages - 1; ++stage) Fill(stage);
     Clear(sums);
     typename Tile::Sums group;
     Clear(group);
+#pragma unroll 1
     for (int step = 0; step < NumSteps(); ++step) {
       CopyAsyncWait<Tile::kStages - 2>();
       // The others see the stage, and are done with the one to be filled.
@@ -177,70 +183,70 @@ class HmmaWarp {
            token * kChunkColumns + ((piece ^ (token >> 1)) & 3) * 16;
   }
 
+  // A slab beyond the weight is a copy of the last one, and not stored.
+  __device__ static int64_t SlabWithin(const PackedWeight& w, int64_t slab) {
+    return slab < w.num_slabs ? slab : w.num_slabs - 1;
+  }
+
+  // The scales of a chunk's groups are neighbours; a lane has 16 bytes of them.
+  __device__ void FindScales(const PackedWeight& w, int64_t slab) {
+    constexpr int kGroupBytes =
+        kSlabRows * static_cast<int>(ScaleBytes(Tile::kScales));
+    const int bytes =  // of one slab and chunk
+        w.group_shift < 6 ? kGroupBytes << (6 - w.group_shift) : kGroupBytes;
+    const int s = lane_ * 16 / bytes;
+    const int at = lane_ * 16 % bytes;
+    copies_scales_ = s < kWarpSlabs;
+    scales_to_ = static_cast<int>(Scales(0, s) - ring_) + at;
+    scales_ =
+        w.scales + at + SlabWithin(w, slab + s) * w.num_groups * kGroupBytes;
+  }
+
   // Starts the copies for a step, this warp's part of them.
   __device__ void Fill(int step) {
     if (step < num_chunks_) {
-      const int chunk = chunk_begin_ + step;
+      const int64_t chunk = chunk_begin_ + step;
       for (int s = 0; s < kWarpSlabs; ++s) CopyCodes(step, chunk, s);
       if constexpr (Tile::kScales != ScaleFormat::kNone) {
         CopyScales(step, chunk);
       }
-      for (int tile = row_warp_; tile < Tile::kTokenTiles;
-           tile += Tile::kRowWarps) {
-        CopyTokens(step, chunk, tile * kTileTokens + lane_ / 4);
+      for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
+        CopyTokens(step, chunk * kChunkColumns, tile);
       }
     }
     CopyAsyncCommit();
   }
 
-  __device__ void CopyCodes(int step, int chunk, int s) {
-    const PackedWeight& w = operands_.weight;
-    const uint8_t* from =
-        w.codes + (slab_[s] * w.num_chunks + chunk) * Tile::kSlabCodeBytes;
-    uint8_t* to = Codes(step, s);
-    for (int at = lane_ * 16; at < Tile::kSlabCodeBytes; at += 512) {
+  __device__ void CopyCodes(int step, int64_t chunk, int s) {
+    const uint8_t* from = codes_[s] + chunk * Tile::kSlabCodeBytes;
+    uint8_t* to = Codes(step, s) + lane_ * 16;
+    for (int at = 0; at < Tile::kSlabCodeBytes; at += 512) {
       CopyAsync16(to + at, from + at);
     }
   }
 
-  // The scales of the chunk's groups are neighbours; a lane has 16 bytes.
-  __device__ void CopyScales(int step, int chunk) {
-    const PackedWeight& w = operands_.weight;
-    constexpr int kPieces =  // of one group
-        kSlabRows * static_cast<int>(ScaleBytes(Tile::kScales)) / 16;
-    const int group_size = static_cast<int>(w.group_size);
-    const int num_groups =
-        group_size < kChunkColumns ? kChunkColumns / group_size : 1;
-    const int pieces = num_groups * kPieces;
-    const int s = lane_ / pieces;
-    if (s >= kWarpSlabs) return;
-    // No index that the compiler does not know: it would put slab_ into memory.
-    const int64_t slab = s == 0 ? slab_[0] : slab_[1];
-    const int64_t group =
-        slab * w.num_groups + int64_t{chunk} * kChunkColumns / group_size;
-    const int at = lane_ % pieces * 16;
-    CopyAsync16(Scales(step, s) + at, w.scales + group * kPieces * 16 + at);
+  __device__ void CopyScales(int step, int64_t chunk) {
+    if (!copies_scales_) return;
+    const int64_t group = chunk * kChunkColumns >> operands_.weight.group_shift;
+    CopyAsync16(Stage(step) + scales_to_,
+                scales_ + group * kSlabRows * ScaleBytes(Tile::kScales));
   }
 
-  // A token beyond the last is left out: nothing of its column is stored, and a
-  // column of the product depends on no other.
-  __device__ void CopyTokens(int step, int chunk, int token) {
-    const int64_t row = first_token_ + token;
-    if (row >= operands_.m) return;
-    const int64_t column = int64_t{chunk} * kChunkColumns + lane_ % 4 * 16;
+  // Of the tile `tile` after the first one of this warp. A token beyond the
+  // last is left out: nothing of its column is stored, and a column of the
+  // product depends on no other.
+  __device__ void CopyTokens(int step, int64_t column, int tile) {
+    const int token = (tile + row_warp_) * kTileTokens + lane_ / 4;
+    if (token >= tokens_left_) return;
+    const uint8_t* from = tokens_ + tile * kTileTokens * operands_.k + column;
     uint8_t* to = Piece(step, token, lane_ % 4);
-    const uint8_t* from = operands_.tokens + row * operands_.k;
-    if (operands_.whole_pieces && column < operands_.k) {
-      CopyAsync16(to, from + column);
+    const int64_t left = operands_.k - column - lane_ % 4 * 16;
+    if (operands_.whole_pieces && left > 0) {
+      CopyAsync16(to, from);
       return;
     }
-    uint32_t words[4] = {0, 0, 0, 0};
-    for (int i = 0; i < 16; ++i) {
-      if (column + i >= operands_.k) break;
-      words[i / 4] |= uint32_t{from[column + i]} << (i % 4 * 8);
-    }
-    *reinterpret_cast<uint4*>(to) =
-        make_uint4(words[0], words[1], words[2], words[3]);
+#pragma unroll 1  // rare: short rather than quick
+    for (int i = 0; i < 16; ++i) to[i] = i < left ? from[i] : uint8_t{0};
   }
 
   // The A fragments of the chunk's four steps, one slab.
@@ -286,22 +292,20 @@ class HmmaWarp {
 
   // Bit i: a group (or what this warp has of it) ends with step i of the chunk.
   __device__ uint32_t GroupEnds(int step) const {
-    const int64_t group_size = operands_.weight.group_size;
-    if (group_size == 16) return 0b1111;
-    if (group_size == 32) return 0b1010;
-    const int per_group = static_cast<int>(group_size) / kChunkColumns;
+    const int shift = operands_.weight.group_shift;
+    if (shift == 4) return 0b1111;
+    if (shift == 5) return 0b1010;
+    const int last = (1 << (shift - 6)) - 1;  // chunk of a group
     const bool ends =
-        (chunk_begin_ + step + 1) % per_group == 0 || step + 1 == num_chunks_;
+        ((chunk_begin_ + step) & last) == last || step + 1 == num_chunks_;
     return ends ? 0b1000 : 0;
   }
 
   // Adds the sum of the group that ends with this step to the total.
   __device__ void EndGroup(int step, int k_step, typename Tile::Sums& group,
                            typename Tile::Sums& sums) const {
-    const int group_size = static_cast<int>(operands_.weight.group_size);
-    const int index = group_size == 16   ? k_step
-                      : group_size == 32 ? k_step / 2
-                                         : 0;
+    const int shift = operands_.weight.group_shift;
+    const int index = shift < 6 ? k_step >> (shift - 4) : 0;
     for (int s = 0; s < kWarpSlabs; ++s) {
       const float2 scale = LoadScales(Scales(step, s), index);
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
@@ -357,12 +361,17 @@ class HmmaWarp {
   const int lane_;
   const int row_warp_;
   const int depth_;
-  const int64_t first_token_;
-  uint8_t* ring_;
   int chunk_begin_;
   int num_chunks_;   // of this depth group
   int most_chunks_;  // of any depth group
-  int64_t slab_[kWarpSlabs];
+  uint8_t* ring_;    // of this depth group
+  // Where this lane's copies come from: chunk 0, first tile of the warp.
+  const uint8_t* codes_[kWarpSlabs];
+  const uint8_t* scales_ = nullptr;
+  const uint8_t* tokens_;
+  bool copies_scales_ = false;
+  int scales_to_ = 0;    // in a stage
+  int64_t tokens_left_;  // from the first of the tile on
 };
 
 }  // namespace zqfp::kernels::cuda
