@@ -108,7 +108,7 @@ template <class Tile>
 __device__ void RunSegment(const A8Params& params, const HmmaSegment& segment,
                            int tile) {
   float* shared = reinterpret_cast<float*>(DynamicShared());
-  HmmaWarp<Tile> warp(params.operands, segment, DynamicShared());
+  HmmaWarp<Tile> warp(params.operands, segment);
   typename Tile::Sums sums;
   warp.Multiply(sums);
   __syncthreads();  // nobody reads the ring any more

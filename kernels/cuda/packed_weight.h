@@ -15,7 +15,8 @@
 // Rows beyond n and columns beyond k have the code 0 and the scale 0. Of e4m3
 // codes, half h of a chunk has steps 2 h and 2 h + 1, eight bytes each: the
 // pairs a0..a3 of layout_e.h. A shift is kept as the e4m3 of 2^(8 - shift),
-// which is exact for 0..14, with 2^-8 in the row's scale.
+// which is exact for 0..14, with 2^-8 in the row's scale. Scales in e4m3 have
+// no sign: that of a negative one is in its codes.
 
 #include <stdint.h>
 

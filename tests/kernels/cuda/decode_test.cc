@@ -27,7 +27,7 @@ TEST(Decode, EveryCode) {
   for (uint32_t code = 0; code < 256; ++code) {
     const float wanted = E4m3ToFloat(static_cast<uint8_t>(code));
     ExpectSame(DecodeE4m3(code), wanted, code);
-    if (!IsNan(wanted)) ExpectSame(DecodeFiniteE4m3(code), wanted, code);
+    if (code < 0x7f) ExpectSame(DecodePositiveE4m3(code), wanted, code);
   }
   for (uint32_t code = 0; code < 1 << 16; ++code) {
     const uint16_t half = static_cast<uint16_t>(code);
