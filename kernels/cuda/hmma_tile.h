@@ -43,10 +43,13 @@ struct HmmaSegment {
   int end;
 };
 
-template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, int kTokenTileCount>
+// With scale groups of less than a chunk, kFine, sums end within a chunk.
+template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, bool kFine,
+          int kTokenTileCount>
 struct HmmaTile {
   static constexpr CodeFormat kCodes = kCodeFormat;
   static constexpr ScaleFormat kScales = kScaleFormat;
+  static constexpr bool kFineGroups = kFine;
   static constexpr int kTokenTiles = kTokenTileCount;
   static constexpr int kRowWarps = RowWarps(kTokenTiles);
   static constexpr int kDepthWarps = kMatmulWarps / kRowWarps;
@@ -58,9 +61,12 @@ struct HmmaTile {
   // 16 columns in e4m3, or two of 32 in f32.
   static constexpr int kSlabCodeBytes =
       static_cast<int>(ChunkBytes(kCodeFormat));
-  static constexpr int kSlabScaleBytes = kScales == ScaleFormat::kNone   ? 0
-                                         : kScales == ScaleFormat::kE4m3 ? 64
-                                                                         : 128;
+  static constexpr int kMostGroups =  // of a chunk
+      !kFine                          ? 1
+      : kScales == ScaleFormat::kE4m3 ? 4
+                                      : 2;
+  static constexpr int kSlabScaleBytes =
+      kMostGroups * kSlabRows * static_cast<int>(ScaleBytes(kScales));
   static constexpr int kCodesBytes = kRowWarps * kWarpSlabs * kSlabCodeBytes;
   static constexpr int kScalesBytes = kRowWarps * kWarpSlabs * kSlabScaleBytes;
   // A token's 64 bytes take 80, so that the words of the lanes of a product are
@@ -211,9 +217,9 @@ class HmmaWarp {
   __device__ void FindScales(int64_t slab) {
     const PackedWeight& w = operands_.weight;
     const int shift = w.group_shift;
-    scales_step_ = shift < 6 ? kGroupBytes << (6 - shift) : kGroupBytes;
-    group_mask_ = shift < 6 ? 0 : (1 << (shift - 6)) - 1;
-    fine_ends_ = shift == 4 ? 0b1111 : shift == 5 ? 0b1010 : 0;
+    scales_step_ = Tile::kFineGroups ? kGroupBytes << (6 - shift) : kGroupBytes;
+    group_mask_ = Tile::kFineGroups ? 0 : (1 << (shift - 6)) - 1;
+    fine_ends_ = shift == 4 ? 0b1111 : 0b1010;
     const int s = lane_ * 16 / scales_step_;
     const int at = lane_ * 16 % scales_step_;
     copies_scales_ = s < kWarpSlabs;
@@ -326,18 +332,19 @@ class HmmaWarp {
     b[1] = F16x2FromE4m3x2(static_cast<uint16_t>(word >> 16));
   }
 
-  // Bit i: a group (or what this warp has of it) ends with step i of the chunk.
-  __device__ uint32_t GroupEnds() const {
-    const bool ends =
-        ((chunk_ + 1) & group_mask_) == 0 || chunk_ + 1 == chunk_end_;
-    return fine_ends_ | (ends ? 0b1000 : 0);
+  // Whether a group (or what this warp has of it) ends with step k_step.
+  __device__ bool EndsGroup(int k_step) const {
+    if constexpr (Tile::kScales == ScaleFormat::kNone) return false;
+    if constexpr (Tile::kFineGroups) return fine_ends_ >> k_step & 1;
+    if (k_step < kChunkSteps - 1) return false;
+    return ((chunk_ + 1) & group_mask_) == 0 || chunk_ + 1 == chunk_end_;
   }
 
   // Adds the sum of the group that ends with this step to the total.
   __device__ void EndGroup(int k_step, typename Tile::Sums& group,
                            typename Tile::Sums& sums) const {
-    const int shift = operands_.weight.group_shift;
-    const int index = shift < 6 ? k_step >> (shift - 4) : 0;
+    const int index =
+        Tile::kFineGroups ? k_step >> (operands_.weight.group_shift - 4) : 0;
     for (int s = 0; s < kWarpSlabs; ++s) {
       const float2 scale = LoadScales(from_.scales + s * Tile::kSlabScaleBytes +
                                       index * kGroupBytes);
@@ -365,7 +372,6 @@ class HmmaWarp {
                                 typename Tile::Sums& sums) const {
     Fragments fragments[kWarpSlabs];
     for (int s = 0; s < kWarpSlabs; ++s) fragments[s] = LoadCodes(s);
-    const uint32_t ends = GroupEnds();
 #pragma unroll
     for (int k_step = 0; k_step < kChunkSteps; ++k_step) {
       uint32_t a[kWarpSlabs][4];
@@ -383,9 +389,7 @@ class HmmaWarp {
           }
         }
       }
-      if constexpr (Tile::kScales != ScaleFormat::kNone) {
-        if (ends >> k_step & 1) EndGroup(k_step, group, sums);
-      }
+      if (EndsGroup(k_step)) EndGroup(k_step, group, sums);
     }
   }
 

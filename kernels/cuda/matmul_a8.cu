@@ -149,9 +149,9 @@ __global__ void __launch_bounds__(kMatmulThreads,
   }
 }
 
-template <CodeFormat kCodes, ScaleFormat kScales, int kTokenTiles>
+template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
 void LaunchTile(const A8Params& params, const Exec& exec) {
-  using Tile = HmmaTile<kCodes, kScales, kTokenTiles>;
+  using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(params.plan.split.num_blocks)),
           .block = dim3(kMatmulThreads),
@@ -159,32 +159,42 @@ void LaunchTile(const A8Params& params, const Exec& exec) {
          MatmulA8Kernel<Tile>, params);
 }
 
-template <CodeFormat kCodes, ScaleFormat kScales>
+template <CodeFormat kCodes, ScaleFormat kScales, bool kFine>
 void LaunchFormat(const A8Params& params, const Exec& exec) {
   switch (params.plan.token_tiles) {
     case 1:
-      return LaunchTile<kCodes, kScales, 1>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 1>(params, exec);
     case 2:
-      return LaunchTile<kCodes, kScales, 2>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 2>(params, exec);
     case 4:
-      return LaunchTile<kCodes, kScales, 4>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 4>(params, exec);
     default:
-      return LaunchTile<kCodes, kScales, 8>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 8>(params, exec);
+  }
+}
+
+template <CodeFormat kCodes, ScaleFormat kScales>
+void LaunchGroups(const A8Params& params, const Exec& exec) {
+  if (params.operands.weight.group_size < kChunkColumns) {
+    LaunchFormat<kCodes, kScales, true>(params, exec);
+  } else {
+    LaunchFormat<kCodes, kScales, false>(params, exec);
   }
 }
 
 void LaunchAny(const A8Params& params, const Exec& exec) {
   const PackedWeight& w = params.operands.weight;
-  if (w.code_format == CodeFormat::kE4m3) {
-    return w.scale_format == ScaleFormat::kNone
-               ? LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kNone>(params,
-                                                                     exec)
-               : LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kF32>(params,
-                                                                    exec);
+  const bool has_f32 = w.scale_format == ScaleFormat::kF32;
+  if (w.code_format == CodeFormat::kE2m1) {
+    return has_f32 ? LaunchGroups<CodeFormat::kE2m1, ScaleFormat::kF32>(params,
+                                                                        exec)
+                   : LaunchGroups<CodeFormat::kE2m1, ScaleFormat::kE4m3>(params,
+                                                                         exec);
   }
-  return w.scale_format == ScaleFormat::kE4m3
-             ? LaunchFormat<CodeFormat::kE2m1, ScaleFormat::kE4m3>(params, exec)
-             : LaunchFormat<CodeFormat::kE2m1, ScaleFormat::kF32>(params, exec);
+  return has_f32
+             ? LaunchGroups<CodeFormat::kE4m3, ScaleFormat::kF32>(params, exec)
+             : LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kNone, false>(
+                   params, exec);
 }
 
 int64_t NumMultiprocessors() {
