@@ -25,6 +25,7 @@ ARROWS = [
     ("kernels/core/", ["kernels/core/"]),
     ("kernels/reference/", ["kernels/core/", "kernels/reference/"]),
     ("kernels/cpu/", ["kernels/core/", "kernels/cpu/"]),
+    ("kernels/cuda/", ["kernels/core/", "kernels/cuda/"]),
     ("kernels/", ["kernels/"]),
     ("tokenizer/", ["tokenizer/", "kernels/core/check.h",
                     "kernels/core/status_macros.h"]),
@@ -39,6 +40,8 @@ ARROWS = [
 ]
 FLOORS = ("kernels/", "tokenizer/", "models/", "engine/", "tools/", "tests/",
           "zqfp/")
+CPP = (".h", ".cc", ".cu", ".cuh")
+PATTERNS = [f"*{ending}" for ending in CPP]
 FORBIDDEN_NAMES = {"util", "utils", "common", "misc", "helpers", "new", "fast",
                    "tmp", "v2"}
 MAX_FILE, MEDIAN_FILE, P90_FILE = 700, 180, 450
@@ -83,8 +86,14 @@ def check_includes(name, text):
             r"#include [<\"](absl|fmt|nlohmann)", text):
         problem(name, "public headers show std types only")
     if re.search(r"#include [<\"]cuda", text) and not name.startswith(
-            "kernels/cuda/"):
+            ("kernels/cuda/", "tests/cuda_emulator/", "tests/kernels/cuda/")):
         problem(name, "only kernels/cuda may see a CUDA header")
+    if name.startswith("kernels/cuda/") and re.search(
+            r"<<<|#include <(cuda_fp|cooperative_groups)",
+            re.sub(r"//.*", "", text)):
+        problem(name, "uses what tests/cuda_emulator does not have")
+    if name.endswith((".cu", ".cuh")) and not name.startswith("kernels/cuda/"):
+        problem(name, "device code lives in kernels/cuda")
 
 
 def check_house(name, text):
@@ -97,20 +106,20 @@ def check_house(name, text):
     if re.search(r"/(work|root|home)/", text) and not name.endswith(
             "structure_check.py"):
         problem(name, "holds an absolute path of some machine")
-    if name.endswith((".h", ".cc")):
+    if name.endswith(CPP):
         if len(lines) > MAX_FILE:
             problem(name, f"{len(lines)} lines, at most {MAX_FILE}")
         for number, line in enumerate(lines, 1):
             if len(line) > 80 and "http" not in line and '"' not in line:
                 problem(f"{name}:{number}", "longer than 80 columns")
-    if name.endswith(".h") and name.split("/")[0] != "tests":
+    if name.endswith((".h", ".cuh")) and name.split("/")[0] != "tests":
         stem = name.replace("engine/include/", "")
         guard = re.sub(r"[/.]", "_", stem).upper() + "_"
         guard = guard if guard.startswith("ZQFP_") else "ZQFP_" + guard
         if f"#ifndef {guard}" not in text:
             problem(name, f"wants the include guard {guard}")
     product = not name.startswith("tests/")
-    if product and name.endswith((".h", ".cc")):
+    if product and name.endswith(CPP):
         code = re.sub(r"//.*|\"(\\.|[^\"\\])*\"", "", text)
         for word in (r"\bthrow\b", r"\bassert\(", r"\babort\("):
             if re.search(word, code) and name != "kernels/core/check.h":
@@ -120,7 +129,7 @@ def check_house(name, text):
 def function_lengths(sources):
     run = subprocess.run(
         ["ctags", "--output-format=json", "--fields=+ne", "--kinds-C++=f",
-         "--languages=C++", "--langmap=C++:.h.cc", "-f", "-", *sources],
+         "--languages=C++", "--langmap=C++:.h.cc.cu.cuh", "-f", "-", *sources],
         cwd=ROOT, check=True, capture_output=True, text=True)
     lengths = []
     for line in run.stdout.splitlines():
@@ -194,10 +203,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path)
     arguments = parser.parse_args()
-    files = {name: read(name) for name in tracked("*.h", "*.cc")}
+    files = {name: read(name) for name in tracked(*PATTERNS)}
     for name, text in files.items():
         check_includes(name, text)
-    for name in tracked("*.h", "*.cc", "*.py", "*.sh", "*CMakeLists.txt",
+    for name in tracked(*PATTERNS, "*.py", "*.sh", "*CMakeLists.txt",
                         "dev", ".ci/run"):
         check_house(name, read(name))
     check_tests_mirror(files)

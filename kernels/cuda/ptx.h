@@ -41,6 +41,7 @@ ZQFP_PTX uint32_t MoveMatrixTrans(uint32_t row);
 ZQFP_PTX uint32_t CvtE4m3x2(float hi, float lo);
 // Two f16, exact, of two e4m3 codes; a NaN stays one.
 ZQFP_PTX uint32_t F16x2FromE4m3x2(uint16_t pair);
+ZQFP_PTX float F32FromF16(uint16_t code);
 // hi << 16 | lo, each to nearest even; f16 overflows to infinity.
 ZQFP_PTX uint32_t F16x2FromF32(float hi, float lo);
 ZQFP_PTX uint32_t Bf16x2FromF32(float hi, float lo);
@@ -130,6 +131,12 @@ ZQFP_PTX uint32_t CvtE4m3x2(float hi, float lo) {
 ZQFP_PTX uint32_t F16x2FromE4m3x2(uint16_t pair) {
   uint32_t result;
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(result) : "h"(pair));
+  return result;
+}
+
+ZQFP_PTX float F32FromF16(uint16_t code) {
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(code));
   return result;
 }
 

@@ -8,11 +8,14 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+#include "kernels/core/float_formats.h"
+#include "kernels/core/views.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/ptx.h"
 
 namespace zqfp::kernels::cuda {
 
-// Most threads of a block that has a row to itself.
+// Most threads of a block that copies rows.
 inline constexpr int kRowThreads = 256;
 
 template <int kWidth>
@@ -46,20 +49,66 @@ __device__ __forceinline__ void StoreFloats(float* to,
   }
 }
 
+// Values index .. index + kWidth - 1 of a table of f32, bf16 or f16.
+template <ValueFormat kFormat, int kWidth>
+__device__ __forceinline__ Floats<kWidth> LoadValues(const void* table,
+                                                     int64_t index) {
+  if constexpr (kFormat == ValueFormat::kF32) {
+    return LoadFloats<kWidth>(static_cast<const float*>(table) + index);
+  } else {
+    const uint16_t* from = static_cast<const uint16_t*>(table) + index;
+    uint16_t code[kWidth];
+    if constexpr (kWidth == 4) {
+      const uint2 pairs = *reinterpret_cast<const uint2*>(from);
+      for (int i = 0; i < 4; ++i) {
+        const uint32_t pair = i < 2 ? pairs.x : pairs.y;
+        code[i] = static_cast<uint16_t>(pair >> i % 2 * 16);
+      }
+    } else {
+      for (int i = 0; i < kWidth; ++i) code[i] = from[i];
+    }
+    Floats<kWidth> floats;
+    for (int i = 0; i < kWidth; ++i) {
+      floats.value[i] = kFormat == ValueFormat::kBf16 ? Bf16ToFloat(code[i])
+                                                      : F32FromF16(code[i]);
+    }
+    return floats;
+  }
+}
+
 // Whether all these addresses are multiples of 16; null ones do not matter.
 template <typename... Pointers>
 bool IsAligned16(const Pointers*... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
-// One block a row of `dim` values, as many warps as find work.
-inline LaunchShape RowShape(int64_t num_rows, int64_t dim, int width) {
-  const int64_t threads = (dim + width - 1) / width;
-  const int64_t warps = (threads + 31) / 32;
-  const int64_t most = kRowThreads / 32;
-  const int64_t used = warps < 1 ? 1 : warps > most ? most : warps;
+// Whole warps, at most `most` threads, for `count` values, `width` a thread.
+inline unsigned ThreadsFor(int64_t count, int width, int most) {
+  const int64_t warps = (count + 32 * width - 1) / (32 * width);
+  const int64_t used = warps < 1 ? 1 : warps > most / 32 ? most / 32 : warps;
+  return static_cast<unsigned>(used * 32);
+}
+
+// One block a row of `dim` values.
+inline LaunchShape RowShape(int64_t num_rows, int64_t dim, int width,
+                            int most_threads = kRowThreads) {
   return {.grid = dim3(static_cast<unsigned>(num_rows)),
-          .block = dim3(static_cast<unsigned>(used * 32))};
+          .block = dim3(ThreadsFor(dim, width, most_threads))};
+}
+
+// Blocks for `count` values that no row structure binds, `width` a thread.
+inline LaunchShape FlatShape(int64_t count, int width) {
+  const int64_t per_block = int64_t{kRowThreads} * width;
+  const int64_t num_blocks = (count + per_block - 1) / per_block;
+  return {.grid = dim3(static_cast<unsigned>(num_blocks)),
+          .block = dim3(kRowThreads)};
+}
+
+// The first value of this thread of a FlatShape.
+template <int kWidth>
+__device__ __forceinline__ int64_t FlatIndex() {
+  return (static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x) *
+         kWidth;
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -8,19 +8,19 @@ namespace zqfp::kernels::cuda {
 
 constinit const OpTable kTable = {
     .name = "cuda",
-    .embed = nullptr,
+    .embed = Embed,
     .gather_rows = GatherRows,
-    .add_positions = nullptr,
-    .rms_norm = nullptr,
-    .layer_norm = nullptr,
-    .quantize_tokens = nullptr,
+    .add_positions = AddPositions,
+    .rms_norm = RmsNorm,
+    .layer_norm = LayerNorm,
+    .quantize_tokens = QuantizeTokens,
     .matmul = Matmul,
     .matmul_a8 = MatmulA8,
-    .rope = nullptr,
-    .store_kv = nullptr,
+    .rope = Rope,
+    .store_kv = StoreKv,
     .attention = nullptr,
-    .activate = nullptr,
-    .softcap = nullptr,
+    .activate = Activate,
+    .softcap = Softcap,
     .workspace_bytes = MatmulWorkspaceBytes,
 };
 

@@ -169,6 +169,8 @@ uint32_t F16x2FromE4m3x2(uint16_t pair) {
   return static_cast<uint32_t>(hi) << 16 | lo;
 }
 
+float F32FromF16(uint16_t code) { return F16ToFloat(code); }
+
 uint32_t F16x2FromF32(float hi, float lo) {
   return static_cast<uint32_t>(FloatToF16(hi)) << 16 | FloatToF16(lo);
 }

@@ -17,7 +17,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __restrict__ __restrict
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
 #define __grid_constant__
 // Thread-local, so that shared_memory.cc can tell it from other variables.

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/row_vectors.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+// Block (token, some heads): threadIdx.y is the head, threadIdx.x goes over the
+// pairs of one head.
+template <int kWidth>
+__global__ void __launch_bounds__(kRowThreads)
+    RotateHeads(int num_heads, int head_dim, int half,
+                const float* __restrict__ cos, const float* __restrict__ sin,
+                float* __restrict__ x) {
+  const int head = static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
+  if (head >= num_heads) return;
+  const int64_t token = blockIdx.x;
+  float* row = x + (token * num_heads + head) * head_dim;
+  for (int i = static_cast<int>(threadIdx.x) * kWidth; i < half;
+       i += static_cast<int>(blockDim.x) * kWidth) {
+    const Floats<kWidth> c = LoadFloats<kWidth>(cos + token * half + i);
+    const Floats<kWidth> s = LoadFloats<kWidth>(sin + token * half + i);
+    Floats<kWidth> a = LoadFloats<kWidth>(row + i);
+    Floats<kWidth> b = LoadFloats<kWidth>(row + half + i);
+    for (int j = 0; j < kWidth; ++j) {
+      const float before = a.value[j];
+      a.value[j] = before * c.value[j] - b.value[j] * s.value[j];
+      b.value[j] = b.value[j] * c.value[j] + before * s.value[j];
+    }
+    StoreFloats<kWidth>(row + i, a);
+    StoreFloats<kWidth>(row + half + i, b);
+  }
+}
+
+template <int kWidth>
+void Run(const RopeArgs& args, const Exec& exec) {
+  const int half = static_cast<int>(args.rotary_dim / 2);
+  if (half == 0) return;
+  const int pairs = (half + kWidth - 1) / kWidth;
+  const int across = pairs < kRowThreads ? pairs : kRowThreads;
+  const int most_heads = kRowThreads / across;
+  const int heads = args.num_heads < most_heads
+                        ? static_cast<int>(args.num_heads)
+                        : most_heads;
+  if (heads == 0) return;
+  const int64_t groups = (args.num_heads + heads - 1) / heads;
+  const LaunchShape shape = {
+      .grid = dim3(static_cast<unsigned>(args.num_tokens),
+                   static_cast<unsigned>(groups)),
+      .block =
+          dim3(static_cast<unsigned>(across), static_cast<unsigned>(heads))};
+  Launch(exec, shape, RotateHeads<kWidth>, args.num_heads, args.head_dim, half,
+         args.cos, args.sin, args.x);
+}
+
+}  // namespace
+
+void Rope(const RopeArgs& args, const Exec& exec) noexcept {
+  const bool wide = args.rotary_dim % 8 == 0 && args.head_dim % 4 == 0 &&
+                    IsAligned16(args.cos, args.sin, args.x);
+  return wide ? Run<4>(args, exec) : Run<1>(args, exec);
+}
+
+}  // namespace zqfp::kernels::cuda

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the machine code of the CUDA kernels for what must not be there.
+
+usage: cuda_sass_check.py BUILD_DIRECTORY
+
+Reads the cubins out of the objects of kernels/cuda (uncompressed there) and
+counts opcodes, the low 12 bits of each 16-byte instruction. Local memory in any
+kernel is a register spill or an array that is indexed at run time; both cost
+more than what they hold. A file of TENSOR_FILES without HMMA does not use the
+tensor cores. mma.sync of e4m3 is emulated on Hopper, by a dozen conversions
+each. Prints every broken rule and exits 1 if there was one.
+"""
+
+import pathlib
+import re
+import struct
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CUDA_MACHINE = 190
+LOCAL_LOAD, LOCAL_STORE, TENSOR = 0x983, 0x387, 0x23c  # LDL, STL, HMMA
+# Sources that have to use the tensor cores, where they are in the tree.
+TENSOR_FILES = {"matmul_a8.cu"}
+
+problems = []
+
+
+def cubins(data):
+    """The device's ELF images that an object of the host holds."""
+    at = data.find(b"\x7fELF", 1)
+    while at >= 0:
+        if struct.unpack_from("<H", data, at + 18)[0] == CUDA_MACHINE:
+            yield data[at:]
+        at = data.find(b"\x7fELF", at + 1)
+
+
+def kernels(image):
+    """(name, opcodes) of every function of one image."""
+    table_at, = struct.unpack_from("<Q", image, 40)
+    entry_bytes, count, names_index = struct.unpack_from("<HHH", image, 58)
+
+    def section(index):
+        fields = struct.unpack_from("<IIQQQQ", image,
+                                    table_at + index * entry_bytes)
+        return fields[0], fields[4], fields[5]  # name, offset, bytes
+
+    names_at = section(names_index)[1]
+    for index in range(count):
+        name, offset, num_bytes = section(index)
+        end = image.index(b"\0", names_at + name)
+        text = image[names_at + name:end].decode()
+        if text.startswith(".text."):
+            yield text[6:], [word & 0xfff for word, _ in struct.iter_unpack(
+                "<QQ", image[offset:offset + num_bytes])]
+
+
+def check_object(path):
+    source = path.name.removesuffix(".o")
+    num_kernels = num_tensor = 0
+    for image in cubins(path.read_bytes()):
+        for name, opcodes in kernels(image):
+            num_kernels += 1
+            local = opcodes.count(LOCAL_LOAD) + opcodes.count(LOCAL_STORE)
+            if local:
+                problems.append(f"{source}: {name}: {local} instructions on "
+                                "local memory")
+            num_tensor += opcodes.count(TENSOR)
+    if source in TENSOR_FILES and num_tensor == 0:
+        problems.append(f"{source}: no HMMA")
+    return num_kernels
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__.splitlines()[2])
+    folder = pathlib.Path(sys.argv[1]) / "kernels" / "cuda"
+    objects = sorted(folder.glob("CMakeFiles/zqfp_cuda.dir/*.cu.o"))
+    num_kernels = sum(check_object(path) for path in objects)
+    if num_kernels == 0:
+        problems.append(f"{folder}: no kernel found")
+    for path in sorted((ROOT / "kernels" / "cuda").iterdir()):
+        if path.suffix in (".h", ".cuh", ".cu") and re.search(
+                r"mma\.sync[^;]*e4m3", path.read_text(encoding="utf-8")):
+            problems.append(f"{path.name}: mma.sync of e4m3")
+    for line in problems:
+        print(line, file=sys.stderr)
+    print(f"sass: {num_kernels} kernels of {len(objects)} files, "
+          f"{len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
