@@ -21,15 +21,15 @@ constexpr float DecodeE2m1(uint32_t code) {
   return std::bit_cast<float>(bits) * 0x1p126f;
 }
 
-// Of a code that is no NaN.
-constexpr float DecodeFiniteE4m3(uint32_t code) {
-  const uint32_t bits = (code & 0x80) << 24 | (code & 0x7f) << 20;
-  return std::bit_cast<float>(bits) * 0x1p120f;
+// Of a code of 0 .. 448.
+constexpr float DecodePositiveE4m3(uint32_t code) {
+  return std::bit_cast<float>(code << 20) * 0x1p120f;
 }
 
 constexpr float DecodeE4m3(uint32_t code) {
+  const uint32_t bits = (code & 0x80) << 24 | (code & 0x7f) << 20;
   return (code & 0x7f) == 0x7f ? std::numeric_limits<float>::quiet_NaN()
-                               : DecodeFiniteE4m3(code);
+                               : std::bit_cast<float>(bits) * 0x1p120f;
 }
 
 constexpr float DecodeBf16(uint32_t code) {

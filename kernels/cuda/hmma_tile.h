@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "kernels/cuda/decode.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/packed_weight.h"
 #include "kernels/cuda/ptx.h"
@@ -42,10 +43,13 @@ struct HmmaSegment {
   int end;
 };
 
-template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, int kTokenTileCount>
+// With scale groups of less than a chunk, kFine, sums end within a chunk.
+template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, bool kFine,
+          int kTokenTileCount>
 struct HmmaTile {
   static constexpr CodeFormat kCodes = kCodeFormat;
   static constexpr ScaleFormat kScales = kScaleFormat;
+  static constexpr bool kFineGroups = kFine;
   static constexpr int kTokenTiles = kTokenTileCount;
   static constexpr int kRowWarps = RowWarps(kTokenTiles);
   static constexpr int kDepthWarps = kMatmulWarps / kRowWarps;
@@ -57,13 +61,19 @@ struct HmmaTile {
   // 16 columns in e4m3, or two of 32 in f32.
   static constexpr int kSlabCodeBytes =
       static_cast<int>(ChunkBytes(kCodeFormat));
-  static constexpr int kSlabScaleBytes = kScales == ScaleFormat::kNone   ? 0
-                                         : kScales == ScaleFormat::kE4m3 ? 64
-                                                                         : 128;
+  static constexpr int kMostGroups =  // of a chunk
+      !kFine                          ? 1
+      : kScales == ScaleFormat::kE4m3 ? 4
+                                      : 2;
+  static constexpr int kSlabScaleBytes =
+      kMostGroups * kSlabRows * static_cast<int>(ScaleBytes(kScales));
   static constexpr int kCodesBytes = kRowWarps * kWarpSlabs * kSlabCodeBytes;
   static constexpr int kScalesBytes = kRowWarps * kWarpSlabs * kSlabScaleBytes;
+  // A token's 64 bytes take 80, so that the words of the lanes of a product are
+  // in 32 banks.
+  static constexpr int kTokenStride = kChunkColumns + 16;
   static constexpr int kStageBytes =
-      kCodesBytes + kScalesBytes + kTokens * kChunkColumns;
+      kCodesBytes + kScalesBytes + kTokens * kTokenStride;
   static constexpr int kRingBytes = kDepthWarps * kStages * kStageBytes;
 
   // The sums of a depth group, [kTokens][kSumStride]: four more than the rows,
@@ -81,45 +91,64 @@ struct HmmaTile {
   using Sums = float[kWarpSlabs][kTokenTiles][4];
 };
 
+// Where a lane's part of a stage lies, from stage to stage.
+template <class Tile>
+struct StagePlace {
+  uint8_t* codes;
+  uint8_t* scales;
+  uint8_t* tokens;
+  int stage = 0;
+
+  __device__ void Advance() {
+    const bool wraps = stage == Tile::kStages - 1;
+    const int bytes =
+        wraps ? -(Tile::kStages - 1) * Tile::kStageBytes : Tile::kStageBytes;
+    stage = wraps ? 0 : stage + 1;
+    codes += bytes;
+    scales += bytes;
+    tokens += bytes;
+  }
+};
+
 // One warp's share of a segment. All warps of a block call the same functions
-// together.
+// together. What a lane reads and writes is kept as running pointers, for the
+// loop has few instructions to spare: at the full rate of the memory one
+// multiprocessor has four for a weight.
 template <class Tile>
 class HmmaWarp {
  public:
-  __device__ HmmaWarp(const HmmaOperands& operands, const HmmaSegment& segment,
-                      uint8_t* shared)
+  __device__ HmmaWarp(const HmmaOperands& operands, const HmmaSegment& segment)
       : operands_(operands),
         lane_(static_cast<int>(threadIdx.x % 32)),
         row_warp_(static_cast<int>(threadIdx.x / 32) % Tile::kRowWarps),
-        depth_(static_cast<int>(threadIdx.x / 32) / Tile::kRowWarps),
-        first_token_(segment.first_token) {
-    ring_ = shared + depth_ * Tile::kStages * Tile::kStageBytes;
+        depth_(static_cast<int>(threadIdx.x / 32) / Tile::kRowWarps) {
     const int length = segment.end - segment.begin;
-    chunk_begin_ = segment.begin + length * depth_ / Tile::kDepthWarps;
-    const int chunk_end =
-        segment.begin + length * (depth_ + 1) / Tile::kDepthWarps;
-    num_chunks_ = chunk_end - chunk_begin_;
+    chunk_ = segment.begin + length * depth_ / Tile::kDepthWarps;
+    chunk_end_ = segment.begin + length * (depth_ + 1) / Tile::kDepthWarps;
     most_chunks_ = (length + Tile::kDepthWarps - 1) / Tile::kDepthWarps;
-    const int64_t slab = segment.first_row / kSlabRows + row_warp_ * kWarpSlabs;
-    const int64_t last = operands.weight.num_slabs - 1;
-    // A slab beyond the weight is a copy of the last one, and not stored.
-    for (int s = 0; s < kWarpSlabs; ++s) {
-      slab_[s] = slab + s < last ? slab + s : last;
-    }
+    fill_chunk_ = chunk_;
+    FindSources(segment);
+    FindPlaces();
   }
 
   // sums = codes times tokens times group scales.
   __device__ void Multiply(typename Tile::Sums& sums) {
-    for (int stage = 0; stage < Tile::kStages - 1; ++stage) Fill(stage);
+#pragma unroll 1  // Fill is long, and a small matmul's code is read cold
+    for (int stage = 0; stage < Tile::kStages - 1; ++stage) Fill();
     Clear(sums);
     typename Tile::Sums group;
     Clear(group);
-    for (int step = 0; step < NumSteps(); ++step) {
+    // With tokens shared by several warps all of the block go on together.
+    int steps = Tile::kRowWarps == 1 ? chunk_end_ - chunk_ : most_chunks_;
+#pragma unroll 1
+    for (; steps > 0; --steps) {
       CopyAsyncWait<Tile::kStages - 2>();
       // The others see the stage, and are done with the one to be filled.
       Meet();
-      Fill(step + Tile::kStages - 1);
-      if (step < num_chunks_) MultiplyChunk(step, group, sums);
+      Fill();
+      if (chunk_ < chunk_end_) MultiplyChunk(group, sums);
+      ++chunk_;
+      from_.Advance();
     }
     CopyAsyncWait<0>();
   }
@@ -140,11 +169,10 @@ class HmmaWarp {
   }
 
  private:
-  // With tokens shared by several warps all of the block go on together.
-  __device__ int NumSteps() const {
-    return Tile::kRowWarps == 1 ? num_chunks_ : most_chunks_;
-  }
-  __device__ void Meet() const {
+  static constexpr int kGroupBytes =  // scales of a slab and group
+      kSlabRows * static_cast<int>(ScaleBytes(Tile::kScales));
+
+  __device__ static void Meet() {
     if constexpr (Tile::kRowWarps == 1) {
       __syncwarp();
     } else {
@@ -160,98 +188,119 @@ class HmmaWarp {
     }
   }
 
-  __device__ uint8_t* Stage(int step) const {
-    return ring_ + step % Tile::kStages * Tile::kStageBytes;
-  }
-  __device__ uint8_t* Codes(int step, int s) const {
-    return Stage(step) + (row_warp_ * kWarpSlabs + s) * Tile::kSlabCodeBytes;
-  }
-  __device__ uint8_t* Scales(int step, int s) const {
-    return Stage(step) + Tile::kCodesBytes +
-           (row_warp_ * kWarpSlabs + s) * Tile::kSlabScaleBytes;
-  }
-  // 16 columns of a token. Its four pieces change places from pair to pair of
-  // tokens, so that the lanes' words of a step are in 32 banks.
-  __device__ uint8_t* Piece(int step, int token, int piece) const {
-    return Stage(step) + Tile::kCodesBytes + Tile::kScalesBytes +
-           token * kChunkColumns + ((piece ^ (token >> 1)) & 3) * 16;
+  // A slab beyond the weight is a copy of the last one, and not stored.
+  __device__ static int64_t SlabWithin(const PackedWeight& w, int64_t slab) {
+    return slab < w.num_slabs ? slab : w.num_slabs - 1;
   }
 
-  // Starts the copies for a step, this warp's part of them.
-  __device__ void Fill(int step) {
-    if (step < num_chunks_) {
-      const int chunk = chunk_begin_ + step;
-      for (int s = 0; s < kWarpSlabs; ++s) CopyCodes(step, chunk, s);
+  // Where this lane's first copies come from.
+  __device__ void FindSources(const HmmaSegment& segment) {
+    const PackedWeight& w = operands_.weight;
+    const int64_t slab = segment.first_row / kSlabRows + row_warp_ * kWarpSlabs;
+    for (int s = 0; s < kWarpSlabs; ++s) {
+      codes_[s] = w.codes + lane_ * 16 +
+                  (SlabWithin(w, slab + s) * w.num_chunks + chunk_) *
+                      Tile::kSlabCodeBytes;
+    }
+    const int64_t column = int64_t{chunk_} * kChunkColumns + lane_ % 4 * 16;
+    tokens_ = operands_.tokens + column +
+              (segment.first_token + row_warp_ * kTileTokens + lane_ / 4) *
+                  operands_.k;
+    columns_left_ = static_cast<int>(operands_.k - column);
+    const int64_t tokens_left = operands_.m - segment.first_token;
+    tokens_left_ = static_cast<int>(
+        tokens_left < Tile::kTokens ? tokens_left : Tile::kTokens);
+    if constexpr (Tile::kScales != ScaleFormat::kNone) FindScales(slab);
+  }
+
+  // The scales of a chunk's groups are neighbours; a lane has 16 bytes of them.
+  __device__ void FindScales(int64_t slab) {
+    const PackedWeight& w = operands_.weight;
+    const int shift = w.group_shift;
+    scales_step_ = Tile::kFineGroups ? kGroupBytes << (6 - shift) : kGroupBytes;
+    group_mask_ = Tile::kFineGroups ? 0 : (1 << (shift - 6)) - 1;
+    fine_ends_ = shift == 4 ? 0b1111 : 0b1010;
+    const int s = lane_ * 16 / scales_step_;
+    const int at = lane_ * 16 % scales_step_;
+    copies_scales_ = s < kWarpSlabs;
+    scales_slot_ = s * Tile::kSlabScaleBytes + at;
+    const int64_t group = int64_t{chunk_} * kChunkColumns >> shift;
+    scales_ = w.scales + at +
+              (SlabWithin(w, slab + s) * w.num_groups + group) * kGroupBytes;
+  }
+
+  // Stage 0: where this lane's copies go, and where its operands are.
+  __device__ void FindPlaces() {
+    uint8_t* ring =
+        DynamicShared() + depth_ * Tile::kStages * Tile::kStageBytes;
+    uint8_t* codes =  // a lane reads what it has copied
+        ring + row_warp_ * kWarpSlabs * Tile::kSlabCodeBytes + lane_ * 16;
+    uint8_t* scales = ring + Tile::kCodesBytes +
+                      row_warp_ * kWarpSlabs * Tile::kSlabScaleBytes;
+    uint8_t* tokens = ring + Tile::kCodesBytes + Tile::kScalesBytes +
+                      lane_ / 4 * Tile::kTokenStride;
+    to_ = {
+        codes, scales + scales_slot_,
+        tokens + row_warp_ * kTileTokens * Tile::kTokenStride + lane_ % 4 * 16};
+    from_ = {
+        codes,
+        scales + lane_ / 4 * 2 * static_cast<int>(ScaleBytes(Tile::kScales)),
+        tokens + lane_ % 4 * 4};
+  }
+
+  // Starts the copies for the next chunk, this warp's part of them.
+  __device__ void Fill() {
+    if (fill_chunk_ < chunk_end_) {
+      for (int s = 0; s < kWarpSlabs; ++s) {
+        for (int at = 0; at < Tile::kSlabCodeBytes; at += 512) {
+          CopyAsync16(to_.codes + s * Tile::kSlabCodeBytes + at,
+                      codes_[s] + at);
+        }
+        codes_[s] += Tile::kSlabCodeBytes;
+      }
+      ++fill_chunk_;
       if constexpr (Tile::kScales != ScaleFormat::kNone) {
-        CopyScales(step, chunk);
+        if (copies_scales_) CopyAsync16(to_.scales, scales_);
+        if ((fill_chunk_ & group_mask_) == 0) scales_ += scales_step_;
       }
-      for (int tile = row_warp_; tile < Tile::kTokenTiles;
-           tile += Tile::kRowWarps) {
-        CopyTokens(step, chunk, tile * kTileTokens + lane_ / 4);
+      for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
+        CopyTokens(tile);
       }
+      tokens_ += kChunkColumns;
+      columns_left_ -= kChunkColumns;
     }
     CopyAsyncCommit();
+    to_.Advance();
   }
 
-  __device__ void CopyCodes(int step, int chunk, int s) {
-    const PackedWeight& w = operands_.weight;
-    const uint8_t* from =
-        w.codes + (slab_[s] * w.num_chunks + chunk) * Tile::kSlabCodeBytes;
-    uint8_t* to = Codes(step, s);
-    for (int at = lane_ * 16; at < Tile::kSlabCodeBytes; at += 512) {
-      CopyAsync16(to + at, from + at);
-    }
-  }
-
-  // The scales of the chunk's groups are neighbours; a lane has 16 bytes.
-  __device__ void CopyScales(int step, int chunk) {
-    const PackedWeight& w = operands_.weight;
-    constexpr int kPieces =  // of one group
-        kSlabRows * static_cast<int>(ScaleBytes(Tile::kScales)) / 16;
-    const int group_size = static_cast<int>(w.group_size);
-    const int num_groups =
-        group_size < kChunkColumns ? kChunkColumns / group_size : 1;
-    const int pieces = num_groups * kPieces;
-    const int s = lane_ / pieces;
-    if (s >= kWarpSlabs) return;
-    // No index that the compiler does not know: it would put slab_ into memory.
-    const int64_t slab = s == 0 ? slab_[0] : slab_[1];
-    const int64_t group =
-        slab * w.num_groups + int64_t{chunk} * kChunkColumns / group_size;
-    const int at = lane_ % pieces * 16;
-    CopyAsync16(Scales(step, s) + at, w.scales + group * kPieces * 16 + at);
-  }
-
-  // A token beyond the last is left out: nothing of its column is stored, and a
-  // column of the product depends on no other.
-  __device__ void CopyTokens(int step, int chunk, int token) {
-    const int64_t row = first_token_ + token;
-    if (row >= operands_.m) return;
-    const int64_t column = int64_t{chunk} * kChunkColumns + lane_ % 4 * 16;
-    uint8_t* to = Piece(step, token, lane_ % 4);
-    const uint8_t* from = operands_.tokens + row * operands_.k;
-    if (operands_.whole_pieces && column < operands_.k) {
-      CopyAsync16(to, from + column);
+  // Of the tile `tile` after the first one of this warp. A token beyond the
+  // last is left out: nothing of its column is stored, and a column of the
+  // product depends on no other.
+  __device__ void CopyTokens(int tile) {
+    const int token = (tile + row_warp_) * kTileTokens + lane_ / 4;
+    if (token >= tokens_left_) return;
+    const uint8_t* from = tokens_ + tile * kTileTokens * operands_.k;
+    uint8_t* to = to_.tokens + tile * kTileTokens * Tile::kTokenStride;
+    if (operands_.whole_pieces && columns_left_ > 0) {
+      CopyAsync16(to, from);
       return;
     }
-    uint32_t words[4] = {0, 0, 0, 0};
+#pragma unroll 1  // rare: short rather than quick
     for (int i = 0; i < 16; ++i) {
-      if (column + i >= operands_.k) break;
-      words[i / 4] |= uint32_t{from[column + i]} << (i % 4 * 8);
+      to[i] = i < columns_left_ ? from[i] : uint8_t{0};
     }
-    *reinterpret_cast<uint4*>(to) =
-        make_uint4(words[0], words[1], words[2], words[3]);
   }
 
   // The A fragments of the chunk's four steps, one slab.
   struct Fragments {
     uint4 words[Tile::kSlabCodeBytes / 512];
   };
-  __device__ Fragments LoadCodes(int step, int s) const {
+  __device__ Fragments LoadCodes(int s) const {
     Fragments fragments;
+    const uint8_t* from = from_.codes + s * Tile::kSlabCodeBytes;
     for (int half = 0; half < Tile::kSlabCodeBytes / 512; ++half) {
-      fragments.words[half] = *reinterpret_cast<const uint4*>(
-          Codes(step, s) + half * 512 + lane_ * 16);
+      fragments.words[half] =
+          *reinterpret_cast<const uint4*>(from + half * 512);
     }
     return fragments;
   }
@@ -275,35 +324,30 @@ class HmmaWarp {
     }
   }
 
-  __device__ void LoadTokens(int step, int k_step, int tile,
-                             uint32_t (&b)[2]) const {
-    const int token = tile * kTileTokens + lane_ / 4;
+  __device__ void LoadTokens(int k_step, int tile, uint32_t (&b)[2]) const {
     const uint32_t word = *reinterpret_cast<const uint32_t*>(
-        Piece(step, token, k_step) + lane_ % 4 * 4);
+        from_.tokens + tile * kTileTokens * Tile::kTokenStride +
+        k_step * kStepColumns);
     b[0] = F16x2FromE4m3x2(static_cast<uint16_t>(word));
     b[1] = F16x2FromE4m3x2(static_cast<uint16_t>(word >> 16));
   }
 
-  // Bit i: a group (or what this warp has of it) ends with step i of the chunk.
-  __device__ uint32_t GroupEnds(int step) const {
-    const int64_t group_size = operands_.weight.group_size;
-    if (group_size == 16) return 0b1111;
-    if (group_size == 32) return 0b1010;
-    const int per_group = static_cast<int>(group_size) / kChunkColumns;
-    const bool ends =
-        (chunk_begin_ + step + 1) % per_group == 0 || step + 1 == num_chunks_;
-    return ends ? 0b1000 : 0;
+  // Whether a group (or what this warp has of it) ends with step k_step.
+  __device__ bool EndsGroup(int k_step) const {
+    if constexpr (Tile::kScales == ScaleFormat::kNone) return false;
+    if constexpr (Tile::kFineGroups) return fine_ends_ >> k_step & 1;
+    if (k_step < kChunkSteps - 1) return false;
+    return ((chunk_ + 1) & group_mask_) == 0 || chunk_ + 1 == chunk_end_;
   }
 
   // Adds the sum of the group that ends with this step to the total.
-  __device__ void EndGroup(int step, int k_step, typename Tile::Sums& group,
+  __device__ void EndGroup(int k_step, typename Tile::Sums& group,
                            typename Tile::Sums& sums) const {
-    const int group_size = static_cast<int>(operands_.weight.group_size);
-    const int index = group_size == 16   ? k_step
-                      : group_size == 32 ? k_step / 2
-                                         : 0;
+    const int index =
+        Tile::kFineGroups ? k_step >> (operands_.weight.group_shift - 4) : 0;
     for (int s = 0; s < kWarpSlabs; ++s) {
-      const float2 scale = LoadScales(Scales(step, s), index);
+      const float2 scale = LoadScales(from_.scales + s * Tile::kSlabScaleBytes +
+                                      index * kGroupBytes);
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
         for (int i = 0; i < 4; ++i) {
           sums[s][tile][i] = fmaf(i < 2 ? scale.x : scale.y, group[s][tile][i],
@@ -315,21 +359,19 @@ class HmmaWarp {
   }
 
   // Of rows lane / 4 and lane / 4 + 8.
-  __device__ float2 LoadScales(const uint8_t* scales, int index) const {
-    const int at = index * kSlabRows + lane_ / 4 * 2;
+  __device__ static float2 LoadScales(const uint8_t* scales) {
     if constexpr (Tile::kScales == ScaleFormat::kF32) {
-      return *reinterpret_cast<const float2*>(scales + at * 4);
+      return *reinterpret_cast<const float2*>(scales);
     }
-    const uint32_t two = *reinterpret_cast<const uint16_t*>(scales + at);
-    return make_float2(DecodeFiniteE4m3(two & 0xff),
-                       DecodeFiniteE4m3(two >> 8));
+    const uint32_t two = *reinterpret_cast<const uint16_t*>(scales);
+    return make_float2(DecodePositiveE4m3(two & 0xff),
+                       DecodePositiveE4m3(two >> 8));
   }
 
-  __device__ void MultiplyChunk(int step, typename Tile::Sums& group,
+  __device__ void MultiplyChunk(typename Tile::Sums& group,
                                 typename Tile::Sums& sums) const {
     Fragments fragments[kWarpSlabs];
-    for (int s = 0; s < kWarpSlabs; ++s) fragments[s] = LoadCodes(step, s);
-    const uint32_t ends = GroupEnds(step);
+    for (int s = 0; s < kWarpSlabs; ++s) fragments[s] = LoadCodes(s);
 #pragma unroll
     for (int k_step = 0; k_step < kChunkSteps; ++k_step) {
       uint32_t a[kWarpSlabs][4];
@@ -338,7 +380,7 @@ class HmmaWarp {
       }
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
         uint32_t b[2];
-        LoadTokens(step, k_step, tile, b);
+        LoadTokens(k_step, tile, b);
         for (int s = 0; s < kWarpSlabs; ++s) {
           if constexpr (Tile::kScales == ScaleFormat::kNone) {
             MmaF16(sums[s][tile], a[s], b);
@@ -347,9 +389,7 @@ class HmmaWarp {
           }
         }
       }
-      if constexpr (Tile::kScales != ScaleFormat::kNone) {
-        if (ends >> k_step & 1) EndGroup(step, k_step, group, sums);
-      }
+      if (EndsGroup(k_step)) EndGroup(k_step, group, sums);
     }
   }
 
@@ -357,12 +397,25 @@ class HmmaWarp {
   const int lane_;
   const int row_warp_;
   const int depth_;
-  const int64_t first_token_;
-  uint8_t* ring_;
-  int chunk_begin_;
-  int num_chunks_;   // of this depth group
+  int chunk_;        // that is multiplied next
+  int chunk_end_;    // of this depth group
   int most_chunks_;  // of any depth group
-  int64_t slab_[kWarpSlabs];
+  // Sources of the next chunk's copies.
+  int fill_chunk_;
+  const uint8_t* codes_[kWarpSlabs];
+  const uint8_t* scales_ = nullptr;
+  const uint8_t* tokens_;  // of the first tile of this warp
+  int columns_left_;       // from tokens_ on
+  int tokens_left_;        // from the first of the tile on
+  // Scales: bytes of a slab and chunk, the chunks of a group less one, the
+  // steps with which groups of less than a chunk end.
+  int scales_step_ = 0;
+  int group_mask_ = 0;
+  uint32_t fine_ends_ = 0;
+  bool copies_scales_ = false;
+  int scales_slot_ = 0;
+  StagePlace<Tile> to_;
+  StagePlace<Tile> from_;
 };
 
 }  // namespace zqfp::kernels::cuda

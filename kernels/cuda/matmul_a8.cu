@@ -23,22 +23,6 @@ struct A8Params {
   float* partial_sums;  // [num_blocks, 2, tokens, rows]
 };
 
-// Stores `sum(token, row)` of every output of a tile.
-template <class Tile, typename Sum>
-__device__ void StoreTile(const A8Params& params, const HmmaSegment& segment,
-                          float unit, Sum sum) {
-  const int64_t rest = params.output.m - segment.first_token;
-  const int tokens =
-      rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens;
-  for (int at = static_cast<int>(threadIdx.x); at < tokens * Tile::kRows;
-       at += kMatmulThreads) {
-    const int64_t row = segment.first_row + at % Tile::kRows;
-    if (row >= params.output.n) continue;
-    StoreOutput(params.output, segment.first_token + at / Tile::kRows, row,
-                sum(at) * unit);
-  }
-}
-
 // The sum of all depth groups.
 template <class Tile>
 __device__ float DepthSum(const float* shared, int at) {
@@ -52,15 +36,28 @@ __device__ float DepthSum(const float* shared, int at) {
 }
 
 template <class Tile>
-__device__ float* PartialSums(const A8Params& params, int64_t block,
-                              int64_t part) {
+__device__ float* PartialSums(const A8Params& params, int block, int part) {
   return params.partial_sums +
-         (block * 2 + part) * (Tile::kTokens * Tile::kRows);
+         (int64_t{block} * 2 + part) * int64_t{Tile::kTokens * Tile::kRows};
+}
+
+// The sum of what all blocks of a tile have left in the workspace, in their
+// order.
+template <class Tile>
+__device__ float BlockSum(const A8Params& params, int tile, int at) {
+  const WorkSplit& split = params.plan.split;
+  const int first = split.FirstBlock(tile);
+  const int last = split.LastBlock(tile);
+  float sum = PartialSums<Tile>(params, first, split.PartOf(first, tile))[at];
+  for (int block = first + 1; block <= last; ++block) {
+    sum += PartialSums<Tile>(params, block, 0)[at];
+  }
+  return sum;
 }
 
 // True in all threads of the last of the blocks that have written their partial
 // sums of a tile.
-__device__ bool IsLastToArrive(int64_t first_block, int64_t last_block) {
+__device__ bool IsLastToArrive(int first_block, int last_block) {
   __shared__ bool is_last;
   __threadfence();
   __syncthreads();
@@ -74,47 +71,58 @@ __device__ bool IsLastToArrive(int64_t first_block, int64_t last_block) {
   return is_last;
 }
 
-// Leaves the sums of this block in the workspace; the last block of the tile
-// adds them up, in the order of the blocks, and stores the outputs.
+// Leaves the sums of this block in the workspace. True in the last block of the
+// tile: all sums are there.
 template <class Tile>
-__device__ void ShareTile(const A8Params& params, const HmmaSegment& segment,
-                          int64_t tile, const float* shared) {
+__device__ bool LeavePartialSums(const A8Params& params, int tile,
+                                 int num_outputs, const float* shared) {
   const WorkSplit& split = params.plan.split;
-  float* mine =
-      PartialSums<Tile>(params, blockIdx.x, split.PartOf(blockIdx.x, tile));
-  for (int at = static_cast<int>(threadIdx.x); at < Tile::kTokens * Tile::kRows;
+  const int block = static_cast<int>(blockIdx.x);
+  float* mine = PartialSums<Tile>(params, block, split.PartOf(block, tile));
+#pragma unroll 1
+  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
        at += kMatmulThreads) {
     mine[at] = DepthSum<Tile>(shared, at);
   }
-  const int64_t first = split.FirstBlock(tile);
-  const int64_t last = split.LastBlock(tile);
-  if (!IsLastToArrive(first, last)) return;
-  const float* begin =
-      PartialSums<Tile>(params, first, split.PartOf(first, tile));
-  StoreTile<Tile>(params, segment, Tile::kUnit, [&](int at) {
-    float sum = begin[at];
-    for (int64_t block = first + 1; block <= last; ++block) {
-      sum += PartialSums<Tile>(params, block, 0)[at];
-    }
-    return sum;
-  });
+  return IsLastToArrive(split.FirstBlock(tile), split.LastBlock(tile));
+}
+
+// Stores the outputs of a tile, from the sums in shared memory where this block
+// has all of K, or from those in the workspace.
+template <class Tile>
+__device__ void StoreTile(const A8Params& params, const HmmaSegment& segment,
+                          int tile, int num_outputs, bool has_all,
+                          const float* shared) {
+#pragma unroll 1
+  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
+       at += kMatmulThreads) {
+    const int64_t row = segment.first_row + at % Tile::kRows;
+    if (row >= params.output.n) continue;
+    const float sum =
+        has_all ? DepthSum<Tile>(shared, at) : BlockSum<Tile>(params, tile, at);
+    StoreOutput(params.output, segment.first_token + at / Tile::kRows, row,
+                sum * Tile::kUnit);
+  }
 }
 
 template <class Tile>
 __device__ void RunSegment(const A8Params& params, const HmmaSegment& segment,
-                           int64_t tile) {
+                           int tile) {
   float* shared = reinterpret_cast<float*>(DynamicShared());
-  HmmaWarp<Tile> warp(params.operands, segment, DynamicShared());
+  HmmaWarp<Tile> warp(params.operands, segment);
   typename Tile::Sums sums;
   warp.Multiply(sums);
   __syncthreads();  // nobody reads the ring any more
   warp.Store(sums, shared);
   __syncthreads();
-  if (segment.end - segment.begin == params.plan.split.chunks_per_tile) {
-    StoreTile<Tile>(params, segment, Tile::kUnit,
-                    [&](int at) { return DepthSum<Tile>(shared, at); });
-  } else {
-    ShareTile<Tile>(params, segment, tile, shared);
+  const bool has_all =
+      segment.end - segment.begin == params.plan.split.chunks_per_tile;
+  const int64_t rest = params.output.m - segment.first_token;
+  const int num_outputs =
+      (rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens) *
+      Tile::kRows;
+  if (has_all || LeavePartialSums<Tile>(params, tile, num_outputs, shared)) {
+    StoreTile<Tile>(params, segment, tile, num_outputs, has_all, shared);
   }
   __syncthreads();  // before the next segment fills the ring
 }
@@ -124,27 +132,27 @@ __global__ void __launch_bounds__(kMatmulThreads,
                                   BlocksPerMultiprocessor(Tile::kTokenTiles))
     MatmulA8Kernel(const __grid_constant__ A8Params params) {
   const WorkSplit& split = params.plan.split;
-  const int64_t end = split.Begin(int64_t{blockIdx.x} + 1);
-  for (int64_t unit = split.Begin(blockIdx.x); unit < end;) {
-    const int64_t tile = unit / split.chunks_per_tile;
-    const int64_t tile_begin = tile * split.chunks_per_tile;
-    const int64_t tile_end = tile_begin + split.chunks_per_tile;
-    const int64_t unit_end = tile_end < end ? tile_end : end;
+  const int end = split.Begin(static_cast<int>(blockIdx.x) + 1);
+  for (int unit = split.Begin(static_cast<int>(blockIdx.x)); unit < end;) {
+    const int tile = unit / split.chunks_per_tile;
+    const int tile_begin = tile * split.chunks_per_tile;
+    const int tile_end = tile_begin + split.chunks_per_tile;
+    const int unit_end = tile_end < end ? tile_end : end;
     const int64_t row_tile = tile / params.plan.num_token_tiles;
     const int64_t token_tile = tile % params.plan.num_token_tiles;
     RunSegment<Tile>(params,
                      {.first_row = row_tile * Tile::kRows,
                       .first_token = token_tile * Tile::kTokens,
-                      .begin = static_cast<int>(unit - tile_begin),
-                      .end = static_cast<int>(unit_end - tile_begin)},
+                      .begin = unit - tile_begin,
+                      .end = unit_end - tile_begin},
                      tile);
     unit = unit_end;
   }
 }
 
-template <CodeFormat kCodes, ScaleFormat kScales, int kTokenTiles>
+template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
 void LaunchTile(const A8Params& params, const Exec& exec) {
-  using Tile = HmmaTile<kCodes, kScales, kTokenTiles>;
+  using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(params.plan.split.num_blocks)),
           .block = dim3(kMatmulThreads),
@@ -152,32 +160,42 @@ void LaunchTile(const A8Params& params, const Exec& exec) {
          MatmulA8Kernel<Tile>, params);
 }
 
-template <CodeFormat kCodes, ScaleFormat kScales>
+template <CodeFormat kCodes, ScaleFormat kScales, bool kFine>
 void LaunchFormat(const A8Params& params, const Exec& exec) {
   switch (params.plan.token_tiles) {
     case 1:
-      return LaunchTile<kCodes, kScales, 1>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 1>(params, exec);
     case 2:
-      return LaunchTile<kCodes, kScales, 2>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 2>(params, exec);
     case 4:
-      return LaunchTile<kCodes, kScales, 4>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 4>(params, exec);
     default:
-      return LaunchTile<kCodes, kScales, 8>(params, exec);
+      return LaunchTile<kCodes, kScales, kFine, 8>(params, exec);
+  }
+}
+
+template <CodeFormat kCodes, ScaleFormat kScales>
+void LaunchGroups(const A8Params& params, const Exec& exec) {
+  if (params.operands.weight.group_size < kChunkColumns) {
+    LaunchFormat<kCodes, kScales, true>(params, exec);
+  } else {
+    LaunchFormat<kCodes, kScales, false>(params, exec);
   }
 }
 
 void LaunchAny(const A8Params& params, const Exec& exec) {
   const PackedWeight& w = params.operands.weight;
-  if (w.code_format == CodeFormat::kE4m3) {
-    return w.scale_format == ScaleFormat::kNone
-               ? LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kNone>(params,
-                                                                     exec)
-               : LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kF32>(params,
-                                                                    exec);
+  const bool has_f32 = w.scale_format == ScaleFormat::kF32;
+  if (w.code_format == CodeFormat::kE2m1) {
+    return has_f32 ? LaunchGroups<CodeFormat::kE2m1, ScaleFormat::kF32>(params,
+                                                                        exec)
+                   : LaunchGroups<CodeFormat::kE2m1, ScaleFormat::kE4m3>(params,
+                                                                         exec);
   }
-  return w.scale_format == ScaleFormat::kE4m3
-             ? LaunchFormat<CodeFormat::kE2m1, ScaleFormat::kE4m3>(params, exec)
-             : LaunchFormat<CodeFormat::kE2m1, ScaleFormat::kF32>(params, exec);
+  return has_f32
+             ? LaunchGroups<CodeFormat::kE4m3, ScaleFormat::kF32>(params, exec)
+             : LaunchFormat<CodeFormat::kE4m3, ScaleFormat::kNone, false>(
+                   params, exec);
 }
 
 int64_t NumMultiprocessors() {
@@ -223,6 +241,9 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   const PackedWeight w = DescribePacked(weight, weight.packed);
   const bool whole_pieces =
       weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
+  const MatmulPlan plan =
+      PlanMatmul(args.m, w.num_slabs, w.num_chunks, NumMultiprocessors());
+  ZQFP_CHECK(plan.fits);
   LaunchAny({.operands = {.weight = w,
                           .tokens = args.x.data,
                           .m = args.m,
@@ -237,8 +258,7 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
                         .bias = args.bias,
                         .residual = args.residual,
                         .y = args.y},
-             .plan = PlanMatmul(args.m, w.num_slabs, w.num_chunks,
-                                NumMultiprocessors()),
+             .plan = plan,
              .partial_sums = reinterpret_cast<float*>(rest)},
             exec);
 }

@@ -38,31 +38,44 @@ inline constexpr int64_t kMaxBlocks = 1024;
 inline constexpr int64_t kFewestChunks = kMatmulWarps;
 
 struct MatmulPlan {
-  int token_tiles = 1;        // of 8 tokens, in a tile: 1, 2, 4 or 8
-  int64_t num_row_tiles = 0;  // of RowWarps(token_tiles) * 32 rows
-  int64_t num_token_tiles = 0;
+  int token_tiles = 1;  // of 8 tokens, in a tile: 1, 2, 4 or 8
+  int num_token_tiles = 0;
   WorkSplit split;  // tile = row tile * num_token_tiles + token tile
+  bool fits = false;
 
   constexpr int64_t rows() const { return RowWarps(token_tiles) * kWarpRows; }
   constexpr int64_t tokens() const { return token_tiles * kTileTokens; }
 };
 
-// Of m tokens, m > 0, and a weight of so many slabs and chunks.
+constexpr int64_t Pieces(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+
+constexpr int64_t MostBlocks(int token_tiles, int64_t num_multiprocessors) {
+  const int64_t blocks =
+      num_multiprocessors * BlocksPerMultiprocessor(token_tiles);
+  return blocks < kMaxBlocks ? blocks : kMaxBlocks;
+}
+
+// Of m tokens, m > 0, and a weight of so many slabs and chunks. A plan of 2^31
+// units and more does not fit: no device holds its output.
 constexpr MatmulPlan PlanMatmul(int64_t m, int64_t num_slabs,
                                 int64_t num_chunks,
                                 int64_t num_multiprocessors) {
   MatmulPlan plan;
   plan.token_tiles = m <= 8 ? 1 : m <= 16 ? 2 : m <= 32 ? 4 : 8;
-  plan.num_row_tiles = (num_slabs * kSlabRows + plan.rows() - 1) / plan.rows();
-  plan.num_token_tiles = (m + plan.tokens() - 1) / plan.tokens();
-  plan.split.num_tiles = plan.num_row_tiles * plan.num_token_tiles;
-  plan.split.chunks_per_tile = num_chunks;
-  const int64_t wanted =
-      (plan.split.num_units() + kFewestChunks - 1) / kFewestChunks;
-  int64_t most =
-      num_multiprocessors * BlocksPerMultiprocessor(plan.token_tiles);
-  most = most < kMaxBlocks ? most : kMaxBlocks;
-  plan.split.num_blocks = wanted < most ? wanted : most;
+  const int64_t row_tiles = Pieces(num_slabs * kSlabRows, plan.rows());
+  const int64_t token_tiles = Pieces(m, plan.tokens());
+  const int64_t most_tiles = INT32_MAX / num_chunks;
+  plan.fits = row_tiles <= most_tiles / token_tiles;
+  if (!plan.fits) return plan;
+  plan.num_token_tiles = static_cast<int>(token_tiles);
+  const int64_t num_tiles = row_tiles * token_tiles;
+  const int64_t wanted = Pieces(num_tiles * num_chunks, kFewestChunks);
+  const int64_t most = MostBlocks(plan.token_tiles, num_multiprocessors);
+  plan.split =
+      SplitWork(static_cast<int>(num_tiles), static_cast<int>(num_chunks),
+                static_cast<int>(wanted < most ? wanted : most));
   return plan;
 }
 
@@ -72,11 +85,10 @@ constexpr int64_t PartialSumBytes(int64_t m, int64_t num_multiprocessors) {
   int64_t bytes = 0;
   for (int tiles = 1; tiles <= 8; tiles *= 2) {
     if (tiles > 1 && m <= tiles / 2 * kTileTokens) break;
-    int64_t blocks = num_multiprocessors * BlocksPerMultiprocessor(tiles);
-    blocks = blocks < kMaxBlocks ? blocks : kMaxBlocks;
     const int64_t outputs =
         int64_t{RowWarps(tiles)} * kWarpRows * tiles * kTileTokens;
-    const int64_t all = 2 * blocks * outputs * int64_t{sizeof(float)};
+    const int64_t all = 2 * MostBlocks(tiles, num_multiprocessors) * outputs *
+                        int64_t{sizeof(float)};
     bytes = bytes < all ? all : bytes;
   }
   return bytes;

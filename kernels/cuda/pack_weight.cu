@@ -24,7 +24,12 @@ __device__ uint8_t CodeAt(const WeightView& weight, CodeFormat format,
   if (n >= weight.n || k >= weight.k) return 0;
   const uint8_t* bytes = static_cast<const uint8_t*>(weight.data);
   if (format == CodeFormat::kE4m3) return bytes[n * weight.k + k];
-  return UnpackE2m1(bytes + n * ((weight.k + 1) / 2), k);
+  const uint8_t code = UnpackE2m1(bytes + n * ((weight.k + 1) / 2), k);
+  if (weight.format != WeightFormat::kE2m1E4m3) return code;
+  // Packed scales have no sign: that of the scale moves to its weights.
+  const int64_t scale =
+      n * NumGroups(weight.k, weight.group_size) + k / weight.group_size;
+  return code ^ (weight.scale_code[scale] >> 7 << 3);
 }
 
 // The eight codes of a lane for one step, pair by pair.
@@ -88,7 +93,7 @@ __global__ void PackScalesKernel(WeightView weight, PackedWeight w,
     const int shift = weight.shift[n * num_groups + g];
     scales[to] = static_cast<uint8_t>((15 - shift) << 3);
   } else {
-    scales[to] = weight.scale_code[n * num_groups + g];
+    scales[to] = weight.scale_code[n * num_groups + g] & 0x7f;
   }
 }
 

@@ -15,9 +15,12 @@
 // Rows beyond n and columns beyond k have the code 0 and the scale 0. Of e4m3
 // codes, half h of a chunk has steps 2 h and 2 h + 1, eight bytes each: the
 // pairs a0..a3 of layout_e.h. A shift is kept as the e4m3 of 2^(8 - shift),
-// which is exact for 0..14, with 2^-8 in the row's scale.
+// which is exact for 0..14, with 2^-8 in the row's scale. Scales in e4m3 have
+// no sign: that of a negative one is in its codes.
 
 #include <stdint.h>
+
+#include <bit>
 
 #include "kernels/core/views.h"
 #include "kernels/cuda/layout_e.h"
@@ -32,7 +35,8 @@ struct PackedWeight {
   ScaleFormat scale_format;
   int64_t num_slabs;
   int64_t num_chunks;
-  int64_t group_size;  // a multiple of the chunk where there is no scale
+  int64_t group_size;  // a chunk where there is no scale
+  int group_shift;     // 2^group_shift = group_size
   int64_t num_groups;  // of a padded row
   const uint8_t* codes;
   const uint8_t* scales;
@@ -89,6 +93,7 @@ inline PackedWeight DescribePacked(const WeightView& weight,
   w.num_chunks = (weight.k + kChunkColumns - 1) / kChunkColumns;
   w.group_size =
       w.scale_format == ScaleFormat::kNone ? kChunkColumns : weight.group_size;
+  w.group_shift = std::countr_zero(static_cast<uint64_t>(w.group_size));
   w.num_groups = NumGroups(w.num_chunks * kChunkColumns, w.group_size);
   const int64_t code_bytes =
       w.num_slabs * w.num_chunks * ChunkBytes(w.code_format);
@@ -116,7 +121,7 @@ constexpr int64_t QuadOffset(const PackedWeight& w, int64_t n, int64_t k) {
 
 // The index in `scales` of row n and column k.
 constexpr int64_t ScaleIndex(const PackedWeight& w, int64_t n, int64_t k) {
-  return (n / kSlabRows * w.num_groups + k / w.group_size) * kSlabRows +
+  return (n / kSlabRows * w.num_groups + (k >> w.group_shift)) * kSlabRows +
          ScaleSlot(static_cast<int>(n % kSlabRows));
 }
 

@@ -29,10 +29,11 @@ int64_t RowBytes(WeightFormat format, int64_t k) {
 }
 
 // Copies one array of the host, points `view` at the copy and keeps its memory.
-// A null array stays null.
+// No bytes give null: a field that the format does not use may hold anything.
 template <typename T>
 absl::Status PlaceArray(Device& device, int64_t num_bytes, const T*& view,
                         PlacedWeight& placed) {
+  if (num_bytes == 0) view = nullptr;
   if (view == nullptr) return absl::OkStatus();
   ZQFP_ASSIGN_OR_RETURN(DeviceMemory memory, device.Allocate(num_bytes));
   ZQFP_RETURN_IF_ERROR(device.Upload(view, num_bytes, memory.get()));
@@ -41,7 +42,6 @@ absl::Status PlaceArray(Device& device, int64_t num_bytes, const T*& view,
   return absl::OkStatus();
 }
 
-// Those that the format has (views.h); a pointer to others means nothing.
 absl::Status PlaceScales(Device& device, PlacedWeight& placed) {
   constexpr int64_t kFloat = 4;  // bytes
   WeightView& view = placed.view;
@@ -49,37 +49,33 @@ absl::Status PlaceScales(Device& device, PlacedWeight& placed) {
   const int64_t groups =
       HasGroups(format) ? NumGroups(view.k, view.group_size) : 0;
   const int64_t scale_rows = (view.n + view.scale_rows - 1) / view.scale_rows;
-  if (format != WeightFormat::kE4m3 && format != WeightFormat::kE2m1Shift) {
-    view.row_scale = nullptr;
-  }
-  if (format != WeightFormat::kE2m1Free &&
-      format != WeightFormat::kE4m3Groups) {
-    view.group_scale = nullptr;
-  }
-  if (format != WeightFormat::kE2m1Shift) view.shift = nullptr;
-  if (format != WeightFormat::kE2m1E4m3) view.scale_code = nullptr;
+  const bool shifts = format == WeightFormat::kE2m1Shift;
+  const bool rows = shifts || format == WeightFormat::kE4m3;
+  const bool codes = format == WeightFormat::kE2m1E4m3;
+  const bool floats = HasGroups(format) && !shifts && !codes;
   ZQFP_RETURN_IF_ERROR(
-      PlaceArray(device, kFloat * view.n, view.row_scale, placed));
-  ZQFP_RETURN_IF_ERROR(PlaceArray(device, kFloat * scale_rows * groups,
+      PlaceArray(device, rows ? kFloat * view.n : 0, view.row_scale, placed));
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device,
+                                  floats ? kFloat * scale_rows * groups : 0,
                                   view.group_scale, placed));
-  ZQFP_RETURN_IF_ERROR(PlaceArray(device, view.n * groups, view.shift, placed));
-  return PlaceArray(device, view.n * groups, view.scale_code, placed);
+  ZQFP_RETURN_IF_ERROR(
+      PlaceArray(device, shifts ? view.n * groups : 0, view.shift, placed));
+  return PlaceArray(device, codes ? view.n * groups : 0, view.scale_code,
+                    placed);
 }
 
 absl::Status PlaceLorc(Device& device, PlacedWeight& placed) {
   LorcView& lorc = placed.view.lorc;
   if (lorc.rank == 0) return absl::OkStatus();
-  const int64_t value_bytes = lorc.format == ValueFormat::kE4m3 ? 1 : 2;
+  const bool is_e4m3 = lorc.format == ValueFormat::kE4m3;  // else bf16
+  const int64_t value_bytes = is_e4m3 ? 1 : 2;
   const int64_t u_bytes = lorc.rank * placed.view.n * value_bytes;
   const int64_t v_bytes = lorc.rank * placed.view.k * value_bytes;
   ZQFP_RETURN_IF_ERROR(PlaceArray(device, u_bytes, lorc.u, placed));
   ZQFP_RETURN_IF_ERROR(PlaceArray(device, v_bytes, lorc.v, placed));
-  if (lorc.format != ValueFormat::kE4m3) {
-    lorc.u_scale = lorc.v_scale = nullptr;
-  }
-  ZQFP_RETURN_IF_ERROR(
-      PlaceArray(device, 4 * placed.view.n, lorc.u_scale, placed));
-  return PlaceArray(device, 4 * lorc.rank, lorc.v_scale, placed);
+  ZQFP_RETURN_IF_ERROR(PlaceArray(device, is_e4m3 ? 4 * placed.view.n : 0,
+                                  lorc.u_scale, placed));
+  return PlaceArray(device, is_e4m3 ? 4 * lorc.rank : 0, lorc.v_scale, placed);
 }
 
 // The codes and scales of `placed` in the order of packed_weight.h, in place of

@@ -72,7 +72,7 @@ struct PackedRows {
     if (w.scale_format == ScaleFormat::kNone) return 1;
     const int64_t at = ScaleIndex(w, row, column);
     if (w.scale_format == ScaleFormat::kE4m3) {
-      return DecodeFiniteE4m3(w.scales[at]);
+      return DecodePositiveE4m3(w.scales[at]);
     }
     return reinterpret_cast<const float*>(w.scales)[at];
   }

@@ -16,31 +16,46 @@
 namespace zqfp::kernels::cuda {
 
 struct WorkSplit {
-  int64_t num_tiles = 0;
-  int64_t chunks_per_tile = 1;
-  int64_t num_blocks = 1;  // at most num_units()
+  int num_tiles = 0;
+  int chunks_per_tile = 1;
+  int num_blocks = 1;
+  // The first `num_longer` blocks have one unit more than `shorter`, which is
+  // at least one. No 64-bit division: it is what a block would begin with.
+  int shorter = 0;
+  int num_longer = 0;
 
-  constexpr int64_t num_units() const { return num_tiles * chunks_per_tile; }
+  constexpr int num_units() const { return num_tiles * chunks_per_tile; }
 
   // First unit of a block; of block num_blocks: num_units().
-  constexpr int64_t Begin(int64_t block) const {
-    return num_units() * block / num_blocks;
+  constexpr int Begin(int block) const {
+    return block * shorter + (block < num_longer ? block : num_longer);
   }
-  constexpr int64_t BlockOf(int64_t unit) const {
-    return ((unit + 1) * num_blocks - 1) / num_units();
+  constexpr int BlockOf(int unit) const {
+    const int first_shorter = num_longer * (shorter + 1);
+    return unit < first_shorter ? unit / (shorter + 1)
+                                : num_longer + (unit - first_shorter) / shorter;
   }
-  constexpr int64_t FirstBlock(int64_t tile) const {
+  constexpr int FirstBlock(int tile) const {
     return BlockOf(tile * chunks_per_tile);
   }
-  constexpr int64_t LastBlock(int64_t tile) const {
+  constexpr int LastBlock(int tile) const {
     return BlockOf((tile + 1) * chunks_per_tile - 1);
   }
   // Which of its two partial sums a block made of this tile: that of its begin
   // (0) or that of its end (1).
-  constexpr int64_t PartOf(int64_t block, int64_t tile) const {
+  constexpr int PartOf(int block, int tile) const {
     return Begin(block) >= tile * chunks_per_tile ? 0 : 1;
   }
 };
+
+// Fewer than 2^31 units, dealt to at most as many blocks.
+constexpr WorkSplit SplitWork(int num_tiles, int chunks_per_tile,
+                              int num_blocks) {
+  WorkSplit split = {num_tiles, chunks_per_tile, num_blocks};
+  split.shorter = split.num_units() / num_blocks;
+  split.num_longer = split.num_units() % num_blocks;
+  return split;
+}
 
 }  // namespace zqfp::kernels::cuda
 
