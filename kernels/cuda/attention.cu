@@ -82,10 +82,12 @@ void LaunchDecode(const AttentionPlan& plan, const Exec& exec) {
 
 AttentionPlan PlanDecode(const AttentionArgs& args, void* workspace) {
   AttentionPlan plan = MakePlan(args);
-  // Of one sequence: at least a row, and no more than this kernel's share.
-  const int64_t queries =
-      std::min<int64_t>(args.batch.most_tokens * plan.group, kDecodeQueries);
-  if (queries == 0 || plan.group > kDecodeQueries) return plan;
+  const RaggedBatchView& batch = args.batch;
+  const int64_t most = batch.most_tokens * plan.group;
+  const bool one_prompt =
+      most > kDecodeQueries && batch.num_tokens == batch.most_tokens;
+  if (most == 0 || plan.group > kDecodeQueries || one_prompt) return plan;
+  const int64_t queries = std::min<int64_t>(most, kDecodeQueries);
   plan.most_queries = kDecodeQueries;
   plan.tile_queries = DecodeTileQueries(plan, queries);
   plan.tiles = static_cast<int32_t>(CeilDivide(queries, plan.tile_queries));
