@@ -307,7 +307,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   const KvCacheOptions cache_options = {
       .format = ToValueFormat(state.kv_format),
       .num_pages = (tokens + options.page_size - 1) / options.page_size,
-      .page_size = options.page_size};
+      .page_size = options.page_size,
+      .device = model->device()};
   ZQFP_ASSIGN_OR_RETURN(KvCache cache,
                         KvCache::Create(model->config(), cache_options));
   state.cache.emplace(std::move(cache));

@@ -107,6 +107,7 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
   auto model =
       Model::Load(options.directory, {.num_threads = options.num_threads,
                                       .backend = options.backend,
+                                      .device = options.device,
                                       .strict = options.strict,
                                       .weight_only = options.weight_only});
   if (!model.ok()) return ToError(model.status());
@@ -203,6 +204,7 @@ ModelInfo LanguageModel::info() const {
   info.weights = linears.front().weights;
   info.head = linears.back().weights;
   info.backend = model.options().backend;
+  info.device = model.device() != nullptr ? model.device()->Describe() : "cpu";
   info.num_threads = model.options().num_threads;
   info.num_layers = model.config().num_layers;
   info.weight_bytes = model.weight_bytes();

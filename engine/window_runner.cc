@@ -35,7 +35,8 @@ absl::StatusOr<WindowRunner> WindowRunner::Create(Model* model, KvFormat format,
       KvCache cache,
       KvCache::Create(model->config(), {.format = ToValueFormat(format),
                                         .num_pages = num_pages,
-                                        .page_size = kPageSize}));
+                                        .page_size = kPageSize,
+                                        .device = model->device()}));
   runner.cache_.emplace(std::move(cache));
   runner.page_table_.resize(static_cast<size_t>(num_pages));
   std::iota(runner.page_table_.begin(), runner.page_table_.end(), 0);

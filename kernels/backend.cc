@@ -130,19 +130,27 @@ int64_t Backend::WorkspaceBytes(const WorkspaceQuery& query) const {
 std::vector<std::string> BuiltBackends() {
   std::vector<std::string> names;
   for (const DeviceBackend& entry : DeviceBackends()) {
-    names.push_back(entry.table->name);
+    if (entry.automatic) names.push_back(entry.table->name);
   }
   for (const Implementation& entry : Implementations()) {
     names.push_back(entry.table->name);
+  }
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    if (!entry.automatic) names.push_back(entry.table->name);
   }
   return names;
 }
 
 std::vector<std::string> RunnableBackends() {
   std::vector<std::string> names;
-  for (const DeviceBackend& entry : DeviceBackends()) {
-    if (entry.open().ok()) names.push_back(entry.table->name);
+  for (const std::string& name : BuiltBackends()) {
+    if (MakeBackend(name).ok()) names.push_back(name);
   }
+  return names;
+}
+
+std::vector<std::string> HostBackends() {
+  std::vector<std::string> names;
   for (const Implementation& entry : Implementations()) {
     if (entry.runs_here()) names.push_back(entry.table->name);
   }
@@ -175,10 +183,36 @@ absl::StatusOr<Backend> MakeBackend(const std::string& name) {
   return backend;
 }
 
-absl::StatusOr<Backend> SelectBackend() {
+absl::StatusOr<Backend> SelectBackend(const std::string& device) {
   const char* wanted = getenv("ZQFP_BACKEND");
   if (wanted != nullptr && *wanted != '\0') return MakeBackend(wanted);
-  return MakeBackend(RunnableBackends().front());
+  std::vector<std::string> known = {"auto", "cpu"};
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    known.push_back(entry.table->name);
+    const bool automatic =
+        device == "auto" && entry.automatic && entry.open().ok();
+    if (automatic || device == entry.table->name) return OpenDevice(entry);
+  }
+  if (device != "auto" && device != "cpu") {
+    return absl::InvalidArgumentError(fmt::format(
+        "device: want one of {}, found '{}'{}", fmt::join(known, ", "), device,
+        device == "cuda" ? " (this build has no CUDA kernels)" : ""));
+  }
+  for (const Implementation& entry : Implementations()) {
+    if (entry.runs_here()) return MakeBackend(entry.table->name);
+  }
+  return MakeBackend("reference");
+}
+
+std::string WhyNoDevice() {
+  std::string reasons;
+  for (const DeviceBackend& entry : DeviceBackends()) {
+    if (!entry.automatic) continue;
+    const absl::Status status = entry.open().status();
+    if (status.ok()) return "";
+    reasons = std::string(status.message());
+  }
+  return reasons;
 }
 
 }  // namespace zqfp::kernels

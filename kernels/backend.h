@@ -36,24 +36,32 @@ struct DeviceBackend {
   const OpTable* table;
   // The one device of the process; FailedPrecondition where there is none.
   absl::StatusOr<Device*> (*open)();
+  bool automatic = true;  // "auto" may take it
 };
 
 // Makes a device backend known to MakeBackend by its table's name. Called
 // before the first MakeBackend, once.
 void RegisterDeviceBackend(const DeviceBackend& backend);
 
-// Names of all tables that were built, best first; and of those, the ones this
-// machine can run.
+// Names of all tables that were built, best first; of those, the ones this
+// machine can run; and of those, the ones whose memory is the host's.
 std::vector<std::string> BuiltBackends();
 std::vector<std::string> RunnableBackends();
+std::vector<std::string> HostBackends();
 
 // The backend with this name, made of that table and those below it.
 // NotFound for an unknown name; FailedPrecondition where the machine lacks the
 // instructions, naming them. Never substitutes another one.
 absl::StatusOr<Backend> MakeBackend(const std::string& name);
 
-// ZQFP_BACKEND where set and non-empty, else the best that runs here.
-absl::StatusOr<Backend> SelectBackend();
+// ZQFP_BACKEND where set and non-empty, else the best that runs on `device`:
+// "cpu", the name of a device backend, or "auto", which is the first device
+// that is there and else the CPU. InvalidArgument for another name.
+absl::StatusOr<Backend> SelectBackend(const std::string& device = "auto");
+
+// Why "auto" takes the CPU although this build has kernels for a device:
+// "cuda: no device found (...)". Empty where it does not, or there are none.
+std::string WhyNoDevice();
 
 }  // namespace zqfp::kernels
 

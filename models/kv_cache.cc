@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "kernels/core/status_macros.h"
+
 namespace zqfp {
 namespace {
 
@@ -34,7 +36,7 @@ int64_t PageScales(const Config& config, const KvCacheOptions& options) {
              : 0;
 }
 
-int64_t Align(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+int64_t Align(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 }  // namespace
 
@@ -45,8 +47,9 @@ int64_t KvPageBytes(const Config& config, const KvCacheOptions& options) {
   return 2 * config.num_layers * (values + scales);
 }
 
-// One anonymous mapping; each layer is K, V, K scales, V scales. The kernel
-// hands out zero pages on first touch, so unused pages cost nothing.
+// One anonymous mapping, or memory of the device; each layer is K, V, K scales,
+// V scales. The kernel hands out zero pages on first touch, so unused pages
+// cost nothing.
 struct KvCache::State {
   KvCacheOptions options;
   int64_t num_kv_heads = 0;
@@ -54,10 +57,12 @@ struct KvCache::State {
   int64_t value_bytes = 0;  // of K or V of one layer, aligned
   int64_t scale_bytes = 0;
   char* memory = nullptr;
+  kernels::DeviceMemory on_device;  // `memory`, where it is a device's
   int64_t num_bytes = 0;
 
   ~State() {
-    if (memory != nullptr) munmap(memory, static_cast<size_t>(num_bytes));
+    if (memory == nullptr || on_device != nullptr) return;
+    munmap(memory, static_cast<size_t>(num_bytes));
   }
 };
 
@@ -89,6 +94,12 @@ absl::StatusOr<KvCache> KvCache::Create(const Config& config,
       Align(options.num_pages * PageScales(config, options) * 4);
   state.num_bytes =
       config.num_layers * 2 * (state.value_bytes + state.scale_bytes);
+  if (options.device != nullptr) {
+    ZQFP_ASSIGN_OR_RETURN(state.on_device,
+                          options.device->Allocate(state.num_bytes));
+    state.memory = static_cast<char*>(state.on_device.get());
+    return cache;
+  }
   void* memory = mmap(nullptr, static_cast<size_t>(state.num_bytes),
                       PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

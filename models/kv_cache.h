@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "kernels/core/device.h"
 #include "kernels/core/views.h"
 #include "models/config.h"
 
@@ -17,6 +18,8 @@ struct KvCacheOptions {
   kernels::ValueFormat format = kernels::ValueFormat::kBf16;  // f32|bf16|e4m3
   int64_t num_pages = 0;
   int64_t page_size = 32;  // tokens
+  kernels::Device* device =
+      nullptr;  // Model::device(); null: the host's memory
 };
 
 // Bytes that one page takes over all layers, keys, values and scales.

@@ -2,34 +2,30 @@
 #include "models/model.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/backend.h"
+#include "kernels/core/buffer.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/core/validate.h"
 #include "kernels/op_profile.h"
 #include "models/architectures.h"
-#include "models/rope.h"
+#include "models/place_weights.h"
+#include "models/step_inputs.h"
 #include "models/transformer.h"
 #include "models/weights.h"
 
 namespace zqfp {
 namespace {
 
-constexpr size_t kAlignment = 64;
 // Rows of a step where the options leave them open: enough that a prompt is
 // bound by arithmetic, not by reading the weights, and few enough that the
 // buffers stay small beside any model.
 constexpr int64_t kMostRows = 256;
 constexpr int64_t kLeastRows = 32;
 constexpr int64_t kMaxBufferBytes = 40'000'000;
-
-struct Free {
-  void operator()(void* memory) const { free(memory); }
-};
 
 absl::Status BadBatch(const char* field, int64_t want, int64_t found) {
   return absl::InvalidArgumentError(
@@ -43,17 +39,6 @@ absl::Status CheckIds(absl::Span<const int32_t> ids, int64_t vocab_size) {
     }
   }
   return absl::OkStatus();
-}
-
-kernels::RaggedBatchView ViewOf(const Batch& batch) {
-  kernels::RaggedBatchView view = {
-      .num_sequences = static_cast<int64_t>(batch.context_len.size()),
-      .token_begin = batch.token_begin.data(),
-      .context_len = batch.context_len.data(),
-      .page_table = batch.page_table.data(),
-      .page_table_stride = batch.page_table_stride};
-  view.Measure();
-  return view;
 }
 
 // Of an e2m1 weight: the config's word, or, where another container brought it
@@ -157,21 +142,33 @@ struct Model::State {
   kernels::Backend backend;
   Weights weights;
   std::unique_ptr<Activations> activations;
-  std::unique_ptr<void, Free> workspace;
-  int64_t workspace_bytes = 0;
+  kernels::Buffer workspace;
+  std::unique_ptr<StepInputsBlock> inputs;
   std::unique_ptr<Transformer> transformer;
-  // Of the kinds that do not depend on the length.
-  RopeFrequencies static_frequencies, local_frequencies;
+  kernels::Buffer device_logits;  // as many rows as a step wanted so far
 
   absl::Status Start(const ModelOptions& wanted);
+  absl::Status CheckForDevice() const;
   absl::Status Plan();
+  kernels::Exec exec() const;
   absl::Status Check(const Batch& batch, const KvCache& cache,
                      size_t num_logits) const;
   absl::Status CheckRows(const Batch& batch) const;
-  void FillPositions(const Batch& batch);
-  void FillAngles(const Batch& batch, const RopeConfig& rope,
-                  const RopeFrequencies& fixed, float* cos, float* sin);
+  absl::Status CheckHost() const;
+  absl::Status RunStep(const Batch& batch, KvCache& cache,
+                       absl::Span<float> logits);
 };
+
+// What only the host's memory allows.
+absl::Status Model::State::CheckForDevice() const {
+  const char* asked =
+      options.simulated_activations != ActivationFormat::kNone
+          ? "simulated activations"
+          : (options.profile != nullptr ? "a profile" : nullptr);
+  if (asked == nullptr) return absl::OkStatus();
+  return absl::UnimplementedError(fmt::format(
+      "model options: want device cpu for {}, found {}", asked, backend.name));
+}
 
 // Threads and kernels, before any weight is read.
 absl::Status Model::State::Start(const ModelOptions& wanted) {
@@ -184,9 +181,10 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
                     options.num_threads, options.max_tokens));
   }
   ZQFP_ASSIGN_OR_RETURN(backend, options.backend.empty()
-                                     ? kernels::SelectBackend()
+                                     ? kernels::SelectBackend(options.device)
                                      : kernels::MakeBackend(options.backend));
   options.backend = backend.name;
+  if (backend.device != nullptr) ZQFP_RETURN_IF_ERROR(CheckForDevice());
   if (options.strict) ZQFP_RETURN_IF_ERROR(CheckNoFallback(backend));
   if (options.profile != nullptr) {
     backend.ops = options.profile->Wrap(backend.ops);
@@ -205,7 +203,7 @@ absl::Status Model::State::Plan() {
       {config.model_dim, config.ffn_dim, config.num_heads * config.head_dim});
   const int64_t own_rank =
       config.quantization ? config.quantization->lorc.rank : 0;
-  workspace_bytes = backend.WorkspaceBytes(
+  const int64_t workspace_bytes = backend.WorkspaceBytes(
       {.num_tokens = options.max_tokens,
        .k = widest,
        .n = std::max(widest, config.vocab_size),
@@ -213,28 +211,28 @@ absl::Status Model::State::Plan() {
        .num_heads = config.num_heads,
        .head_dim = config.head_dim,
        .num_threads = options.num_threads});
-  if (workspace_bytes > 0) {
-    const size_t rounded =
-        (static_cast<size_t>(workspace_bytes) + kAlignment - 1) / kAlignment *
-        kAlignment;
-    workspace.reset(aligned_alloc(kAlignment, rounded));
-    if (workspace == nullptr) {
-      return absl::ResourceExhaustedError(fmt::format(
-          "workspace: want {} bytes, the system refused", workspace_bytes));
-    }
+  kernels::Device* const device = backend.device;
+  if (device != nullptr) {
+    const int64_t buffer_bytes =
+        workspace_bytes + options.max_tokens * Activations::RowBytes(config);
+    ZQFP_RETURN_IF_ERROR(PlaceWeights(config, buffer_bytes, *device, weights));
   }
-  activations = std::make_unique<Activations>(config, options.max_tokens,
-                                              options.simulated_activations);
-  transformer = std::make_unique<Transformer>(
-      &config, &weights, &backend, activations.get(),
-      kernels::Exec{pool->parallel(), workspace.get()});
-  if (config.positions != PositionKind::kRotary) return absl::OkStatus();
-  static_frequencies = ComputeRopeFrequencies(config, config.max_positions);
-  if (config.local_rope) {
-    local_frequencies = ComputeRopeFrequencies(
-        *config.local_rope, config.rotary_dim(), config.max_positions);
-  }
+  ZQFP_ASSIGN_OR_RETURN(workspace, kernels::Buffer::Allocate(
+                                       device, workspace_bytes, "workspace"));
+  ZQFP_ASSIGN_OR_RETURN(
+      activations, Activations::Create(config, options.max_tokens,
+                                       options.simulated_activations, device));
+  inputs = std::make_unique<StepInputsBlock>(&config, device);
+  transformer = std::make_unique<Transformer>(&config, &weights, &backend,
+                                              activations.get(), exec());
   return absl::OkStatus();
+}
+
+kernels::Exec Model::State::exec() const {
+  return {
+      .parallel = pool->parallel(),
+      .workspace = workspace.data(),
+      .stream = backend.device != nullptr ? backend.device->stream() : nullptr};
 }
 
 // Ids, sequences and lengths, which have no need of a cache.
@@ -292,43 +290,29 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
   return kernels::Validate(ViewOf(batch), cache.Layer(0));
 }
 
-// Where every row of the step is: its angles, or its row of the table.
-void Model::State::FillPositions(const Batch& batch) {
-  if (config.positions == PositionKind::kRotary) {
-    FillAngles(batch, config.rope, static_frequencies, activations->cos,
-               activations->sin);
-    if (!config.local_rope) return;
-    return FillAngles(batch, *config.local_rope, local_frequencies,
-                      activations->local_cos, activations->local_sin);
-  }
-  for (size_t s = 0; s < batch.context_len.size(); ++s) {
-    const int64_t end = batch.token_begin[s + 1];
-    for (int64_t row = batch.token_begin[s]; row < end; ++row) {
-      activations->positions[static_cast<size_t>(row)] = static_cast<int32_t>(
-          config.position_offset + batch.context_len[s] - (end - row));
-    }
-  }
+// Layer by layer only where the host can see what passes.
+absl::Status Model::State::CheckHost() const {
+  if (backend.device == nullptr) return absl::OkStatus();
+  return absl::UnimplementedError(fmt::format(
+      "model: want device cpu to run layer by layer, found {}", backend.name));
 }
 
-// cos and sin of every row of the step, for one rope; `fixed` where they do not
-// depend on the length.
-void Model::State::FillAngles(const Batch& batch, const RopeConfig& rope,
-                              const RopeFrequencies& fixed, float* cos,
-                              float* sin) {
-  const int64_t half = config.rotary_dim() / 2;
-  for (size_t s = 0; s < batch.context_len.size(); ++s) {
-    RopeFrequencies own;
-    if (rope.depends_on_length()) {
-      own = ComputeRopeFrequencies(rope, config.rotary_dim(),
-                                   batch.rope_length[s]);
-    }
-    const RopeFrequencies& frequencies = rope.depends_on_length() ? own : fixed;
-    const int64_t end = batch.token_begin[s + 1];
-    for (int64_t row = batch.token_begin[s]; row < end; ++row) {
-      RopeRow(frequencies, batch.context_len[s] - (end - row), cos + row * half,
-              sin + row * half);
-    }
+absl::Status Model::State::RunStep(const Batch& batch, KvCache& cache,
+                                   absl::Span<float> logits) {
+  ZQFP_ASSIGN_OR_RETURN(const StepInputs in, inputs->Fill(batch));
+  kernels::Device* const device = backend.device;
+  if (device == nullptr) {
+    transformer->Run(in, cache, logits.data());
+    return absl::OkStatus();
   }
+  const auto num_bytes = static_cast<int64_t>(logits.size() * sizeof(float));
+  if (device_logits.num_bytes() < num_bytes) {
+    ZQFP_ASSIGN_OR_RETURN(
+        device_logits, kernels::Buffer::Allocate(device, num_bytes, "logits"));
+  }
+  transformer->Run(in, cache, static_cast<float*>(device_logits.data()));
+  if (num_bytes == 0) return device->Synchronize();
+  return device->Download(device_logits.data(), num_bytes, logits.data());
 }
 
 Model::Model() : state_(std::make_unique<State>()) {}
@@ -366,27 +350,26 @@ absl::Status Model::Forward(const Batch& batch, KvCache& cache,
                             absl::Span<float> logits) {
   ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, logits.size()));
   if (batch.token_ids.empty()) return absl::OkStatus();
-  state_->FillPositions(batch);
-  state_->transformer->Run(batch.token_ids, ViewOf(batch), batch.logit_rows,
-                           cache, logits.data());
-  return absl::OkStatus();
+  return state_->RunStep(batch, cache, logits);
 }
 
 absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {
+  ZQFP_RETURN_IF_ERROR(state_->CheckHost());
   const auto size = static_cast<int64_t>(batch.token_ids.size());
   if (static_cast<int64_t>(x.size()) != size * state_->config.model_dim) {
     return BadBatch("hidden state", size * state_->config.model_dim,
                     static_cast<int64_t>(x.size()));
   }
   ZQFP_RETURN_IF_ERROR(state_->CheckRows(batch));
-  state_->FillPositions(batch);
-  state_->transformer->Embed(batch.token_ids, x.data());
+  ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state_->inputs->Fill(batch));
+  state_->transformer->Embed(in, x.data());
   return absl::OkStatus();
 }
 
 absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
                                  KvCache& cache, LinearObserver* observer,
                                  absl::Span<float> x) {
+  ZQFP_RETURN_IF_ERROR(state_->CheckHost());
   ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, 0));
   const int64_t size =
       static_cast<int64_t>(batch.token_ids.size()) * state_->config.model_dim;
@@ -396,10 +379,9 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
   if (static_cast<int64_t>(x.size()) != size) {
     return BadBatch("hidden state", size, static_cast<int64_t>(x.size()));
   }
-  state_->FillPositions(batch);
+  ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state_->inputs->Fill(batch));
   std::copy(x.begin(), x.end(), state_->activations->x);
-  state_->transformer->RunLayer(layer_index, ViewOf(batch), cache.Layer(0),
-                                observer);
+  state_->transformer->RunLayer(layer_index, in, cache.Layer(0), observer);
   std::copy_n(state_->activations->x, x.size(), x.begin());
   return absl::OkStatus();
 }
@@ -407,6 +389,7 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
 absl::Status Model::ResumeLayer(int64_t layer_index, LayerStage stage,
                                 absl::Span<const float> input,
                                 LinearObserver* observer, absl::Span<float> x) {
+  ZQFP_RETURN_IF_ERROR(state_->CheckHost());
   const Config& config = state_->config;
   if (layer_index < 0 || layer_index >= config.num_layers) {
     return BadBatch("layers below", config.num_layers, layer_index);
@@ -438,9 +421,8 @@ absl::Status Model::ResumeLayer(int64_t layer_index, LayerStage stage,
 Weights& Model::mutable_weights() { return state_->weights; }
 kernels::ThreadPool& Model::pool() { return *state_->pool; }
 const kernels::Backend& Model::backend() const { return state_->backend; }
-kernels::Exec Model::exec() const {
-  return {state_->pool->parallel(), state_->workspace.get()};
-}
+kernels::Exec Model::exec() const { return state_->exec(); }
+kernels::Device* Model::device() const { return state_->backend.device; }
 
 const Config& Model::config() const { return state_->config; }
 const ModelOptions& Model::options() const { return state_->options; }
@@ -452,7 +434,7 @@ int64_t Model::converted_bytes() const {
 }
 
 int64_t Model::buffer_bytes() const {
-  return state_->activations->num_bytes() + state_->workspace_bytes;
+  return state_->activations->num_bytes() + state_->workspace.num_bytes();
 }
 
 bool Model::full_precision() const {

@@ -27,7 +27,9 @@ class OpProfile;  // kernels/op_profile.h
 
 struct ModelOptions {
   int num_threads = 0;  // 0: physical cores
-  std::string backend;  // "": ZQFP_BACKEND, or the best of this machine
+  std::string backend;  // "": ZQFP_BACKEND, or the best of `device`
+  // "auto": a device (GPU) where there is one, else the CPU. "cpu", "cuda".
+  std::string device = "auto";
   // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold.
   int64_t max_tokens = 0;
   // FailedPrecondition where an op falls back, or where weight_only changes
@@ -94,7 +96,7 @@ class Model {
                        absl::Span<float> logits);
 
   // Layer by layer, for work that changes weights on the way: Forward is Embed,
-  // then every layer, then the head.
+  // then every layer, then the head. Unimplemented on a device.
   // x [num_tokens, model_dim] = the embeddings of the batch's ids.
   absl::Status Embed(const Batch& batch, absl::Span<float> x);
   // One layer on x, in place. `cache` is that layer's alone (of a config with
@@ -114,6 +116,8 @@ class Model {
   kernels::ThreadPool& pool();
   const kernels::Backend& backend() const;
   kernels::Exec exec() const;
+  // Where its memory is, for KvCacheOptions; null: the host's.
+  kernels::Device* device() const;
 
   const Config& config() const;
   const ModelOptions& options() const;  // as resolved: threads, backend

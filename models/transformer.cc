@@ -6,6 +6,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/float_formats.h"
+#include "kernels/core/status_macros.h"
 #include "models/simulated_activations.h"
 
 namespace zqfp {
@@ -18,19 +19,13 @@ struct RowSizes {
       : model(config.model_dim),
         query(config.num_heads * config.head_dim),
         kv(config.num_kv_heads * config.head_dim),
-        ffn(config.ffn_dim),
-        angles(config.positions == PositionKind::kRotary
-                   ? config.rotary_dim() / 2
-                   : 0),
-        num_ropes(config.local_rope ? 2 : 1) {}
+        ffn(config.ffn_dim) {}
 
-  int64_t floats() const {
-    return 2 * model + 2 * num_ropes * angles + 1 + shared();
-  }
+  int64_t floats() const { return 2 * model + 1 + shared(); }
   int64_t shared() const { return std::max(2 * query + 2 * kv, 2 * ffn); }
   int64_t codes() const { return std::max({model, query, ffn}); }
 
-  int64_t model, query, kv, ffn, angles, num_ropes;
+  int64_t model, query, kv, ffn;
 };
 
 // The nearest value of a storage format, as a model that computes in it has.
@@ -59,45 +54,43 @@ int64_t Activations::RowBytes(const Config& config) {
   return row.floats() * 4 + row.codes();
 }
 
-Activations::Activations(const Config& config, int64_t max_tokens,
-                         ActivationFormat simulated_format)
-    : simulated(simulated_format), num_bytes_(max_tokens * RowBytes(config)) {
+absl::StatusOr<std::unique_ptr<Activations>> Activations::Create(
+    const Config& config, int64_t max_tokens, ActivationFormat simulated,
+    kernels::Device* device) {
   const RowSizes row(config);
+  auto buffers = std::make_unique<Activations>();
+  Activations& a = *buffers;
+  a.simulated = simulated;
+  a.num_bytes_ = max_tokens * RowBytes(config);
   if (simulated != ActivationFormat::kNone || config.foreign) {
-    rounded.resize(static_cast<size_t>(max_tokens * row.codes()));
-    num_bytes_ += static_cast<int64_t>(rounded.size()) * 4;
+    a.rounded.resize(static_cast<size_t>(max_tokens * row.codes()));
+    a.num_bytes_ += static_cast<int64_t>(a.rounded.size()) * 4;
   }
-  memory_ = std::make_unique_for_overwrite<float[]>(
-      static_cast<size_t>(max_tokens * row.floats()));
-  code_memory_ = std::make_unique_for_overwrite<uint8_t[]>(
-      static_cast<size_t>(max_tokens * row.codes()));
-  codes = code_memory_.get();
-  float* next = memory_.get();
+  ZQFP_ASSIGN_OR_RETURN(
+      a.memory_, kernels::Buffer::Allocate(
+                     device, max_tokens * row.floats() * 4, "activations"));
+  ZQFP_ASSIGN_OR_RETURN(a.code_memory_,
+                        kernels::Buffer::Allocate(
+                            device, max_tokens * row.codes(), "activations"));
+  a.codes = static_cast<uint8_t*>(a.code_memory_.data());
+  float* next = static_cast<float*>(a.memory_.data());
   const auto take = [&](int64_t row_size) {
     float* buffer = next;
     next += max_tokens * row_size;
     return buffer;
   };
-  x = take(row.model);
-  normed = take(row.model);
-  cos = take(row.angles);
-  sin = take(row.angles);
-  if (config.local_rope) {
-    local_cos = take(row.angles);
-    local_sin = take(row.angles);
-  }
-  if (config.positions == PositionKind::kLearned) {
-    positions.resize(static_cast<size_t>(max_tokens));
-  }
-  code_scales = take(1);
+  a.x = take(row.model);
+  a.normed = take(row.model);
   float* const shared = next;
-  q = take(row.query);
-  k = take(row.kv);
-  v = take(row.kv);
-  mixed = take(row.query);
+  a.q = take(row.query);
+  a.k = take(row.kv);
+  a.v = take(row.kv);
+  a.mixed = take(row.query);
   next = shared;
-  gate = take(row.ffn);
-  up = take(row.ffn);
+  a.gate = take(row.ffn);
+  a.up = take(row.ffn);
+  a.code_scales = shared + max_tokens * row.shared();
+  return buffers;
 }
 
 Transformer::Transformer(const Config* config, const Weights* weights,
@@ -109,19 +102,16 @@ Transformer::Transformer(const Config* config, const Weights* weights,
       a_(*buffers),
       exec_(exec) {}
 
-void Transformer::Run(absl::Span<const int32_t> ids,
-                      const kernels::RaggedBatchView& batch,
-                      absl::Span<const int32_t> logit_rows, KvCache& cache,
-                      float* logits) {
-  Embed(ids, a_.x);
+void Transformer::Run(const StepInputs& inputs, KvCache& cache, float* logits) {
+  Embed(inputs, a_.x);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
-    RunLayer(i, batch, cache.Layer(i), nullptr);
+    RunLayer(i, inputs, cache.Layer(i), nullptr);
   }
-  Head(logit_rows, logits);
+  Head(logits);
 }
 
-void Transformer::Embed(absl::Span<const int32_t> ids, float* x) {
-  const int64_t num_tokens = static_cast<int64_t>(ids.size());
+void Transformer::Embed(const StepInputs& inputs, float* x) {
+  const int64_t num_tokens = inputs.batch.num_tokens;
   const float scale = std::sqrt(static_cast<float>(config_.model_dim));
   ops_.embed({.num_tokens = num_tokens,
               .vocab_size = config_.vocab_size,
@@ -129,7 +119,7 @@ void Transformer::Embed(absl::Span<const int32_t> ids, float* x) {
               .scale = config_.scale_embedding
                            ? RoundTo(weights_.embedding_format, scale)
                            : 1.0f,
-              .id = ids.data(),
+              .id = inputs.ids,
               .table_format = weights_.embedding_format,
               .table = weights_.embedding,
               .y = x},
@@ -139,19 +129,18 @@ void Transformer::Embed(absl::Span<const int32_t> ids, float* x) {
       {.num_tokens = num_tokens,
        .num_positions = config_.position_offset + config_.max_positions,
        .model_dim = config_.model_dim,
-       .position = a_.positions.data(),
+       .position = inputs.positions,
        .table_format = weights_.positions_format,
        .table = weights_.positions,
        .x = x},
       exec_);
 }
 
-void Transformer::RunLayer(int64_t layer_index,
-                           const kernels::RaggedBatchView& batch,
+void Transformer::RunLayer(int64_t layer_index, const StepInputs& inputs,
                            const kernels::KvPagesView& pages,
                            LinearObserver* observer) {
-  batch_ = batch;
-  num_tokens_ = batch.token_begin[batch.num_sequences];
+  inputs_ = inputs;
+  num_tokens_ = inputs.batch.num_tokens;
   layer_index_ = layer_index;
   observer_ = observer;
   next_ = LinearObserver::Next::kGoOn;
@@ -221,9 +210,9 @@ void Transformer::Attend(const LayerWeights& layer,
   }
   Rotate(heads, a_.q);
   Rotate(kv_heads, a_.k);
-  ops_.store_kv({batch_, a_.k, a_.v, pages}, exec_);
+  ops_.store_kv({inputs_.batch, a_.k, a_.v, pages}, exec_);
   const bool is_windowed = config_.IsWindowed(layer_index_);
-  ops_.attention({.batch = batch_,
+  ops_.attention({.batch = inputs_.batch,
                   .num_heads = heads,
                   .scale = ScoreScale(config_),
                   .softcap = static_cast<float>(config_.attention_softcap),
@@ -264,14 +253,17 @@ void Transformer::Join(LayerStage stage, const LinearWeight& linear,
 }
 
 // Only the rows whose logits are wanted go through the norm and the head.
-void Transformer::Head(absl::Span<const int32_t> logit_rows, float* logits) {
-  const int64_t rows = static_cast<int64_t>(logit_rows.size());
+void Transformer::Head(float* logits) {
+  const int64_t rows = inputs_.num_logit_rows;
   if (rows == 0) return;
   const int64_t dim = config_.model_dim;
-  for (int64_t i = 0; i < rows; ++i) {
-    std::copy_n(a_.x + logit_rows[static_cast<size_t>(i)] * dim, dim,
-                a_.normed + i * dim);
-  }
+  ops_.gather_rows({.num_rows = rows,
+                    .num_x_rows = num_tokens_,
+                    .dim = dim,
+                    .row = inputs_.logit_rows,
+                    .x = a_.x,
+                    .y = a_.normed},
+                   exec_);
   Norm(a_.normed, weights_.final_norm, rows, a_.normed);
   const Input in = Quantize(a_.normed, dim, rows, {&weights_.lm_head});
   Linear(weights_.lm_head, in, rows, nullptr, logits);
@@ -292,8 +284,8 @@ void Transformer::Norm(const float* x, const NormWeight& norm, int64_t num_rows,
                      .dim = dim,
                      .epsilon = epsilon,
                      .x = x,
-                     .weight = norm.weight.data(),
-                     .bias = norm.bias.data(),
+                     .weight = norm.weight_data(),
+                     .bias = norm.bias_data(),
                      .y = y},
                     exec_);
   } else {
@@ -301,7 +293,7 @@ void Transformer::Norm(const float* x, const NormWeight& norm, int64_t num_rows,
                    .dim = dim,
                    .epsilon = epsilon,
                    .x = x,
-                   .weight = norm.weight.data(),
+                   .weight = norm.weight_data(),
                    .residual = residual,
                    .y = y},
                   exec_);
@@ -342,7 +334,7 @@ Transformer::Input Transformer::Quantize(
 
 void Transformer::Linear(const LinearWeight& linear, const Input& input,
                          int64_t num_rows, const float* residual, float* y) {
-  const float* bias = linear.bias.empty() ? nullptr : linear.bias.data();
+  const float* bias = linear.bias_data();
   if (linear.runs_a8()) {
     ops_.matmul_a8({num_rows, input.codes, linear.view, bias, residual, y},
                    exec_);
@@ -371,8 +363,8 @@ void Transformer::Rotate(int64_t num_heads, float* x) {
              .num_heads = num_heads,
              .head_dim = config_.head_dim,
              .rotary_dim = config_.rotary_dim(),
-             .cos = is_local ? a_.local_cos : a_.cos,
-             .sin = is_local ? a_.local_sin : a_.sin,
+             .cos = is_local ? inputs_.local_cos : inputs_.cos,
+             .sin = is_local ? inputs_.local_sin : inputs_.sin,
              .x = x},
             exec_);
 }

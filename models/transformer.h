@@ -9,8 +9,10 @@
 
 #include "absl/types/span.h"
 #include "kernels/backend.h"
+#include "kernels/core/buffer.h"
 #include "models/config.h"
 #include "models/kv_cache.h"
+#include "models/step_inputs.h"
 #include "models/weights.h"
 
 namespace zqfp {
@@ -19,23 +21,20 @@ namespace zqfp {
 // when a step is long enough to need it.
 class Activations {
  public:
-  // `simulated` other than kNone: the transformer rounds the inputs of the
-  // decoder linears that run in f32 to that format.
-  Activations(const Config& config, int64_t max_tokens,
-              ActivationFormat simulated = ActivationFormat::kNone);
+  // In the memory of `device`, or the host's where it is null. `simulated`
+  // other than kNone: the transformer rounds the inputs of the decoder linears
+  // that run in f32 to that format.
+  static absl::StatusOr<std::unique_ptr<Activations>> Create(
+      const Config& config, int64_t max_tokens, ActivationFormat simulated,
+      kernels::Device* device);
   // Bytes of one row.
   static int64_t RowBytes(const Config& config);
   int64_t num_bytes() const { return num_bytes_; }
 
-  float* x = nullptr;       // [num_tokens, model_dim], the residual stream
-  float* normed = nullptr;  // [num_tokens, model_dim]
-  float* cos = nullptr;     // [num_tokens, rotary_dim / 2]
-  float* sin = nullptr;
-  float* local_cos = nullptr;      // as cos, of the layers with a window where
-  float* local_sin = nullptr;      // they have a rope of their own
-  std::vector<int32_t> positions;  // [num_tokens], rows of learned positions
-  float* code_scales = nullptr;    // [num_tokens]
-  uint8_t* codes = nullptr;        // [num_tokens, widest linear input]
+  float* x = nullptr;            // [num_tokens, model_dim], the residual stream
+  float* normed = nullptr;       // [num_tokens, model_dim]
+  float* code_scales = nullptr;  // [num_tokens]
+  uint8_t* codes = nullptr;      // [num_tokens, widest linear input]
   ActivationFormat simulated = ActivationFormat::kNone;
   std::vector<float> rounded;  // [num_tokens, widest linear input] or empty
   // Attention and feed-forward follow one another in the same memory.
@@ -47,8 +46,7 @@ class Activations {
   float* up = nullptr;     // [num_tokens, ffn_dim]
 
  private:
-  std::unique_ptr<float[]> memory_;
-  std::unique_ptr<uint8_t[]> code_memory_;
+  kernels::Buffer memory_, code_memory_;
   int64_t num_bytes_ = 0;
 };
 
@@ -83,22 +81,19 @@ class Transformer {
               const kernels::Backend* backend, Activations* buffers,
               kernels::Exec exec);
 
-  // ids [num_tokens]; buffers' cos, sin and positions are those of the rows.
-  // Writes
-  // logits [logit_rows.size(), vocab_size]. The arguments are valid (Model
+  // Writes logits [num_logit_rows, vocab_size]. The arguments are valid (Model
   // checks them).
-  void Run(absl::Span<const int32_t> ids, const kernels::RaggedBatchView& batch,
-           absl::Span<const int32_t> logit_rows, KvCache& cache, float* logits);
+  void Run(const StepInputs& inputs, KvCache& cache, float* logits);
 
   // The parts of Run, for work that goes layer by layer over many batches.
   // x [num_tokens, model_dim] = the embeddings of the ids and positions.
-  void Embed(absl::Span<const int32_t> ids, float* x);
+  void Embed(const StepInputs& inputs, float* x);
   // Runs one layer over buffers' x; `pages` are that layer's. `observer` may
   // be null.
-  void RunLayer(int64_t layer_index, const kernels::RaggedBatchView& batch,
+  void RunLayer(int64_t layer_index, const StepInputs& inputs,
                 const kernels::KvPagesView& pages, LinearObserver* observer);
   // Goes on with a layer of num_tokens rows where an observer stopped it: after
-  // attention, so that neither batch nor pages are asked for. Buffers' x and
+  // attention, so that neither inputs nor pages are asked for. Buffers' x and
   // InputOf(stage) are as they were then.
   void ResumeLayer(int64_t layer_index, LayerStage stage, int64_t num_tokens,
                    LinearObserver* observer);
@@ -120,7 +115,7 @@ class Transformer {
              const kernels::KvPagesView& pages);
   void Attend(const LayerWeights& layer, const kernels::KvPagesView& pages);
   void ActivateFfn(const LayerWeights& layer);
-  void Head(absl::Span<const int32_t> logit_rows, float* logits);
+  void Head(float* logits);
 
   // y = the model's kind of norm of x, plus residual (not of a LayerNorm) where
   // it is not null.
@@ -147,7 +142,7 @@ class Transformer {
   const kernels::OpTable& ops_;
   Activations& a_;
   kernels::Exec exec_;
-  kernels::RaggedBatchView batch_;
+  StepInputs inputs_;
   int64_t num_tokens_ = 0;
   int64_t layer_index_ = 0;
   LinearObserver* observer_ = nullptr;

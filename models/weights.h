@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/core/device.h"
 #include "kernels/core/views.h"
 #include "kernels/cpu/thread_pool.h"
 #include "models/config.h"
@@ -24,7 +25,8 @@ namespace zqfp {
 struct LinearWeight {
   std::string name;  // "model.layers.0.self_attn.q_proj"
   kernels::WeightView view;
-  std::vector<float> bias;  // [n] or empty
+  std::vector<float> bias;             // [n] or empty
+  const float* placed_bias = nullptr;  // as NormWeight's
   // What x becomes: kE4m3 runs as matmul_a8, the others as matmul, of x or of
   // x rounded to the format.
   ActivationFormat activations = ActivationFormat::kNone;
@@ -50,6 +52,11 @@ struct LinearWeight {
   bool rounds_input() const {
     return activations != ActivationFormat::kNone && !runs_a8();
   }
+  // Null without one.
+  const float* bias_data() const {
+    if (placed_bias != nullptr) return placed_bias;
+    return bias.empty() ? nullptr : bias.data();
+  }
   int64_t num_bytes() const;  // weight, scales and low-rank factors
 };
 
@@ -63,6 +70,16 @@ void SetLorcU(const uint8_t* u, LinearWeight* linear);
 struct NormWeight {
   std::vector<float> weight;  // [dim], or empty where a model has no such norm
   std::vector<float> bias;    // [dim] of a LayerNorm, else empty
+  // Where PlaceWeights put them, else null.
+  const float* placed_weight = nullptr;
+  const float* placed_bias = nullptr;
+
+  const float* weight_data() const {
+    return placed_weight != nullptr ? placed_weight : weight.data();
+  }
+  const float* bias_data() const {
+    return placed_bias != nullptr ? placed_bias : bias.data();
+  }
 };
 
 struct LayerWeights {
@@ -90,9 +107,11 @@ struct Weights {
   NormWeight final_norm;  // [model_dim]
   LinearWeight lm_head;   // [vocab_size, model_dim]
 
-  // What the views point into: mapped files, or memory of random weights.
+  // What the views point into: mapped files, memory of random weights, or a
+  // device's.
   std::optional<Checkpoint> checkpoint;
   std::shared_ptr<void> memory;
+  std::vector<kernels::DeviceMemory> placed;
 
   // Memory of weights that are not read where the file has them.
   int64_t ConvertedBytes() const;

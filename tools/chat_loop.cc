@@ -10,6 +10,7 @@
 
 #include "tools/command_line.h"
 #include "tools/line_editor.h"
+#include "tools/model_flags.h"
 #include "tools/terminal.h"
 
 namespace zqfp::tools {
@@ -55,13 +56,12 @@ std::string DescribeStats(const LanguageModel& model,
       "prompt {} tokens ({} from the cache), {:.1f} tokens/s\n"
       "answer {} tokens, {:.1f} tokens/s, the first after {:.3f} s, seed {}\n"
       "context {} of {} tokens, {} pages; {} turns\n"
-      "{} on {} threads, {:.1f} MB of weights a token, KV cache {:.1f} MB",
+      "{}, {:.1f} MB of weights a token, KV cache {:.1f} MB",
       s.prompt_tokens, s.reused_tokens, s.prompt_tokens_per_s,
       s.generated_tokens, s.generate_tokens_per_s, s.time_to_first_token_s,
       conversation.last_seed(), s.prompt_tokens + s.generated_tokens,
       model.context_tokens(), s.pages, conversation.messages().size(),
-      info.backend, info.num_threads,
-      static_cast<double>(info.weight_bytes) / 1e6,
+      DescribeMachine(info), static_cast<double>(info.weight_bytes) / 1e6,
       static_cast<double>(info.cache_bytes) / 1e6);
 }
 

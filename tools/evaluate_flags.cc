@@ -187,6 +187,9 @@ absl::Status ReadFlags(EvaluateJob* job) {
   ZQFP_ASSIGN_OR_RETURN(job->evaluation, EvaluationOptionsFromFlags());
   ZQFP_ASSIGN_OR_RETURN(job->model,
                         ModelOptionsFromFlags(kEvaluationStepTokens));
+  // Some rows simulate their activations, which only the CPU does, and all rows
+  // run in one place.
+  if (job->model.device == "auto") job->model.device = "cpu";
   job->quantize.num_threads = job->model.num_threads;
   job->rows = AllRows(job->quantize.linears);
   return ChooseRows(job);

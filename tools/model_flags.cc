@@ -2,11 +2,13 @@
 #include "tools/model_flags.h"
 
 #include <fmt/format.h>
+#include <stdlib.h>
 
 #include <filesystem>
 #include <vector>
 
 #include "absl/flags/flag.h"
+#include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
 
 ABSL_FLAG(
@@ -17,6 +19,9 @@ ABSL_FLAG(int32_t, threads, 0, "threads to use (all physical cores)");
 ABSL_FLAG(std::string, backend, "",
           "kernels to use, as ZQFP_BACKEND: reference, avx2, avx512, "
           "avx512bf16 (the best of this machine)");
+ABSL_FLAG(std::string, device, "auto",
+          "where to run: cpu, cuda (an error where there is no such GPU), or "
+          "auto: a GPU where there is one");
 ABSL_FLAG(bool, strict, false,
           "end with an error wherever something would fall back");
 ABSL_FLAG(bool, weight_only, false,
@@ -44,7 +49,7 @@ std::string BundledModelDirectory() {
 
 FlagGroup ModelFlagGroup() {
   return {"model and machine",
-          {"model", "threads", "backend", "strict", "weight_only"}};
+          {"model", "threads", "device", "backend", "strict", "weight_only"}};
 }
 
 absl::StatusOr<std::string> ModelDirectory() {
@@ -67,6 +72,12 @@ absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
                                   kMaxThreads, options.num_threads));
   }
   options.backend = absl::GetFlag(FLAGS_backend);
+  options.device = absl::GetFlag(FLAGS_device);
+  if (!options.backend.empty() && options.device != "auto") {
+    return UsageError(
+        fmt::format("want --backend or --device, found both ({} and {})",
+                    options.backend, options.device));
+  }
   options.strict = absl::GetFlag(FLAGS_strict);
   options.weight_only = absl::GetFlag(FLAGS_weight_only);
   options.max_tokens = max_tokens;
@@ -77,7 +88,25 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens) {
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions options,
                         ModelOptionsFromFlags(max_tokens));
+  SayWhyNoDevice(options);
   return Model::Load(directory, options);
+}
+
+void SayWhyNoDevice(const ModelOptions& options) {
+  const char* backend = getenv("ZQFP_BACKEND");
+  const bool chosen =
+      !options.backend.empty() || (backend != nullptr && *backend != '\0');
+  if (chosen || options.device != "auto") return;
+  const std::string reason = kernels::WhyNoDevice();
+  if (reason.empty()) return;
+  fmt::print(stderr, "zqfp: note: runs on the CPU: {}\n", reason);
+}
+
+std::string DescribeMachine(const ModelInfo& info) {
+  if (info.device != "cpu") {
+    return fmt::format("{} on {}", info.backend, info.device);
+  }
+  return fmt::format("{} on {} threads", info.backend, info.num_threads);
 }
 
 }  // namespace zqfp::tools

@@ -3,7 +3,7 @@
 #define ZQFP_TOOLS_MODEL_FLAGS_H_
 
 // The flags with which every program names a model and how to run it:
-// --model, --threads, --backend, --strict, --weight_only.
+// --model, --threads, --device, --backend, --strict, --weight_only.
 
 #include <memory>
 #include <string>
@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "models/model.h"
 #include "tools/command_line.h"
+#include "zqfp/zqfp.h"
 
 namespace zqfp::tools {
 
@@ -22,11 +23,17 @@ FlagGroup ModelFlagGroup();
 // NotFound where neither is there.
 absl::StatusOr<std::string> ModelDirectory();
 
-// What --threads, --backend, --strict and --weight_only ask for, for steps of
-// max_tokens rows.
+// What the flags but --model ask for, for steps of max_tokens rows.
 absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens);
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens);
+
+// One line on stderr where --device auto takes the CPU although this build has
+// kernels for a device: why.
+void SayWhyNoDevice(const ModelOptions& options);
+
+// "avx512 on 2 threads" or "cuda on NVIDIA H100 80GB HBM3, ...".
+std::string DescribeMachine(const ModelInfo& info);
 
 }  // namespace zqfp::tools
 

@@ -88,7 +88,8 @@ class Workload {
         KvCache cache,
         KvCache::Create(model->config(), {.format = ToValueFormat(kv),
                                           .num_pages = batch * workload.pages_,
-                                          .page_size = kPageSize}));
+                                          .page_size = kPageSize,
+                                          .device = model->device()}));
     workload.cache_.emplace(std::move(cache));
     return workload;
   }

@@ -130,12 +130,11 @@ void Greet(const LanguageModel& model, const std::string& directory) {
   const ModelInfo info = model.info();
   fmt::print(
       stderr,
-      "zqfp {}: {} ({}, {} layers)\nweights {}, head {}, KV {}; {} on {} "
-      "threads; context {} tokens\n/help lists the commands\n",
+      "zqfp {}: {} ({}, {} layers)\nweights {}, head {}, KV {}; {}; context {} "
+      "tokens\n/help lists the commands\n",
       Version(), std::filesystem::path(directory).filename().string(),
       info.architecture, info.num_layers, info.weights, info.head,
-      ToString(info.kv_format), info.backend, info.num_threads,
-      model.context_tokens());
+      ToString(info.kv_format), DescribeMachine(info), model.context_tokens());
 }
 
 absl::StatusOr<LanguageModel> LoadFromFlags(const std::string& directory) {
@@ -146,6 +145,8 @@ absl::StatusOr<LanguageModel> LoadFromFlags(const std::string& directory) {
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions options, ModelOptionsFromFlags(1));
   load.num_threads = options.num_threads;
   load.backend = options.backend;
+  load.device = options.device;
+  SayWhyNoDevice(options);
   load.strict = options.strict;
   load.weight_only = options.weight_only;
   load.verify = absl::GetFlag(FLAGS_verify);

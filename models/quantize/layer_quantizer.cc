@@ -180,6 +180,7 @@ absl::Status LayerQuantizer::Load() {
   }
   ModelOptions model_options = {
       .num_threads = options_.num_threads,
+      .device = "cpu",
       .max_tokens = static_cast<int64_t>(longest),
       .reserved_lorc_rank = options_.scheme.lorc.rank};
   // Activations that no kernel quantizes are rounded on the way.

@@ -37,7 +37,8 @@ const OpTable& Table() {
 }
 
 [[maybe_unused]] const bool is_registered = [] {
-  RegisterDeviceBackend({&Table(), cuda::OpenDevice});
+  RegisterDeviceBackend(
+      {.table = &Table(), .open = cuda::OpenDevice, .automatic = false});
   return true;
 }();
 

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -30,10 +31,12 @@ struct Machine {
 
 inline std::vector<Machine> Machines() {
   std::vector<Machine> machines;
+  const std::vector<std::string> host = HostBackends();
   for (const std::string& backend : RunnableBackends()) {
-    const bool on_device = MakeBackend(backend)->device != nullptr;
+    const bool on_host =
+        std::find(host.begin(), host.end(), backend) != host.end();
     for (const int num_threads : {1, 3}) {
-      if (on_device && num_threads > 1) continue;
+      if (!on_host && num_threads > 1) continue;
       machines.push_back({backend, num_threads});
     }
   }

@@ -22,9 +22,11 @@ class SequenceRunner {
                  int64_t max_context = 512, int64_t page_size = 8)
       : model_(model) {
     const int64_t num_pages = (max_context + page_size - 1) / page_size;
-    cache_.emplace(*KvCache::Create(
-        model->config(),
-        {.format = format, .num_pages = num_pages, .page_size = page_size}));
+    cache_.emplace(
+        *KvCache::Create(model->config(), {.format = format,
+                                           .num_pages = num_pages,
+                                           .page_size = page_size,
+                                           .device = model->device()}));
     pages_.resize(static_cast<size_t>(num_pages));
     std::iota(pages_.begin(), pages_.end(), 0);
     std::shuffle(pages_.begin(), pages_.end(), std::mt19937(1));

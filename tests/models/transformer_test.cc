@@ -116,7 +116,7 @@ TEST(ForwardLayerTest, LayersMakeTheStepBitForBit) {
        {"llama_mha", "llama_f32", "llama_f16", "llama_gqa_tied",
         "llama_mqa_bias", "llama_wide_head", "llama_dynamic", "llama_yarn",
         "llama_llama3", "mistral_window", "qwen2", "qwen3"}) {
-    for (const std::string& backend : kernels::RunnableBackends()) {
+    for (const std::string& backend : kernels::HostBackends()) {
       const auto model = Load(Golden(variant), {.backend = backend});
       ASSERT_NE(model, nullptr);
       ExpectLayersMakeTheStep(*model, variant + " " + backend);
@@ -142,7 +142,7 @@ TEST(ForwardLayerTest, QuantizedLayersMakeTheStepBitForBit) {
         options.lm_head = head;
         const ScratchDirectory scratch;
         EditableCheckpoint::Quantized(variant, options).Write(scratch);
-        for (const std::string& backend : kernels::RunnableBackends()) {
+        for (const std::string& backend : kernels::HostBackends()) {
           const auto model = Load(scratch.path(), {.backend = backend});
           ASSERT_NE(model, nullptr);
           ExpectLayersMakeTheStep(*model, variant + " " + backend);

@@ -124,6 +124,9 @@ struct LoadOptions {
   // "reference", "avx2", "avx512", "avx512bf16"; "": what the environment's
   // ZQFP_BACKEND says, else the best of this machine. Never another one.
   std::string backend;
+  // Where it runs: "cpu"; "cuda", an error where there is no such GPU; "auto":
+  // a GPU where there is one.
+  std::string device = "auto";
   bool strict = false;  // refuse to run an operation on a slower fallback
   // Run a quantized model with f32 inputs and the cache of kv_format, whatever
   // its file asks for.
@@ -140,6 +143,7 @@ struct ModelInfo {
   std::string weights;       // of the layers: "e2m1 m2 group 32", "bf16"
   std::string head;          // of the output projection: "e4m3 per row"
   std::string backend;       // "avx512bf16"
+  std::string device;        // "cpu", or the name of the GPU
   int num_threads = 0;
   int64_t num_layers = 0;
   int64_t weight_bytes = 0;              // that one generated token streams

@@ -451,7 +451,7 @@ TEST(AttachTest, TheMatmulIsThatOfTheDequantizedWeight) {
                 !scheme.is_dense() && activations == ActivationFormat::kE4m3);
       EXPECT_EQ(attached.target().quantized(), !scheme.is_dense());
       EXPECT_THAT(attached.target().bias, ElementsAre(1, 2, 3));
-      for (const std::string& backend : kernels::RunnableBackends()) {
+      for (const std::string& backend : kernels::HostBackends()) {
         SCOPED_TRACE(Describe(scheme));
         attached.ExpectExact(backend);
       }

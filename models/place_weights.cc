@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/place_weights.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "kernels/core/status_macros.h"
+#include "kernels/op_work.h"
+#include "models/architectures.h"
+
+namespace zqfp {
+namespace {
+
+using kernels::Device;
+using kernels::DeviceMemory;
+
+int64_t ValueBytes(kernels::ValueFormat format) {
+  return format == kernels::ValueFormat::kF32 ? 4 : 2;
+}
+
+// Puts one weight after the other on the device.
+class Placer {
+ public:
+  Placer(Device& device, Weights& weights)
+      : device_(device), weights_(weights) {}
+
+  absl::Status Linear(LinearWeight& linear) {
+    ZQFP_ASSIGN_OR_RETURN(kernels::PlacedWeight placed,
+                          device_.Place(linear.view));
+    linear.view = placed.view;
+    for (DeviceMemory& memory : placed.memory) {
+      weights_.placed.push_back(std::move(memory));
+    }
+    ZQFP_RETURN_IF_ERROR(Floats(linear.bias, linear.placed_bias));
+    linear.scales = {};
+    linear.shifts = {};
+    linear.lorc_u = {};
+    linear.transposed = {};
+    linear.memory = nullptr;
+    return absl::OkStatus();
+  }
+
+  absl::Status Norm(NormWeight& norm) {
+    ZQFP_RETURN_IF_ERROR(Floats(norm.weight, norm.placed_weight));
+    return Floats(norm.bias, norm.placed_bias);
+  }
+
+  absl::Status Floats(const std::vector<float>& values, const float*& placed) {
+    const void* bytes = values.data();
+    ZQFP_RETURN_IF_ERROR(Bytes(bytes, static_cast<int64_t>(values.size()) * 4));
+    placed = values.empty() ? nullptr : static_cast<const float*>(bytes);
+    return absl::OkStatus();
+  }
+
+  // Copies [data, data + num_bytes) and points `data` there.
+  absl::Status Bytes(const void*& data, int64_t num_bytes) {
+    if (num_bytes == 0) return absl::OkStatus();
+    ZQFP_ASSIGN_OR_RETURN(DeviceMemory memory, device_.Allocate(num_bytes));
+    ZQFP_RETURN_IF_ERROR(device_.Upload(data, num_bytes, memory.get()));
+    data = memory.get();
+    weights_.placed.push_back(std::move(memory));
+    return absl::OkStatus();
+  }
+
+ private:
+  Device& device_;
+  Weights& weights_;
+};
+
+int64_t EmbeddingBytes(const Config& config, const Weights& weights) {
+  int64_t rows = config.vocab_size;
+  int64_t bytes =
+      rows * config.model_dim * ValueBytes(weights.embedding_format);
+  if (weights.positions != nullptr) {
+    rows = config.position_offset + config.max_positions;
+    bytes += rows * config.model_dim * ValueBytes(weights.positions_format);
+  }
+  return bytes;
+}
+
+absl::Status CheckRoom(int64_t weight_bytes, int64_t other_bytes,
+                       const Device& device) {
+  const int64_t free = device.Memory().free;
+  if (weight_bytes + other_bytes <= free) return absl::OkStatus();
+  constexpr double kMega = 1e6;
+  return absl::ResourceExhaustedError(
+      fmt::format("model: want {:.0f} MB for weights and {:.0f} MB for buffers "
+                  "on {}, found "
+                  "{:.0f} MB free",
+                  static_cast<double>(weight_bytes) / kMega,
+                  static_cast<double>(other_bytes) / kMega, device.Describe(),
+                  static_cast<double>(free) / kMega));
+}
+
+absl::Status CheckInputs(const LinearWeight& linear, const Device& device) {
+  if (!linear.rounds_input()) return absl::OkStatus();
+  return absl::UnimplementedError(fmt::format(
+      "{}: want inputs in e4m3 per token or f32 on {}, found others (static or "
+      "grouped scales): they run on the CPU, or with weight_only",
+      linear.name, device.Describe()));
+}
+
+}  // namespace
+
+absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
+                          Device& device, Weights& weights) {
+  const TensorTable& table = TensorsOf(config.architecture);
+  for (const LayerWeights& layer : weights.layers) {
+    for (const LinearRule& rule : table.linears) {
+      ZQFP_RETURN_IF_ERROR(CheckInputs(layer.*rule.field, device));
+    }
+  }
+  ZQFP_RETURN_IF_ERROR(
+      CheckRoom(weights.StreamedBytes() + EmbeddingBytes(config, weights),
+                other_bytes, device));
+  Placer placer(device, weights);
+  for (LayerWeights& layer : weights.layers) {
+    for (const LinearRule& rule : table.linears) {
+      ZQFP_RETURN_IF_ERROR(placer.Linear(layer.*rule.field));
+    }
+    for (NormWeight* norm :
+         {&layer.attention_norm, &layer.q_norm, &layer.k_norm,
+          &layer.attention_post_norm, &layer.ffn_norm, &layer.ffn_post_norm}) {
+      ZQFP_RETURN_IF_ERROR(placer.Norm(*norm));
+    }
+  }
+  ZQFP_RETURN_IF_ERROR(placer.Norm(weights.final_norm));
+  ZQFP_RETURN_IF_ERROR(placer.Bytes(weights.embedding,
+                                    config.vocab_size * config.model_dim *
+                                        ValueBytes(weights.embedding_format)));
+  if (weights.positions != nullptr) {
+    const int64_t rows = config.position_offset + config.max_positions;
+    ZQFP_RETURN_IF_ERROR(placer.Bytes(
+        weights.positions,
+        rows * config.model_dim * ValueBytes(weights.positions_format)));
+  }
+  weights.embedding_memory = nullptr;
+  ZQFP_RETURN_IF_ERROR(placer.Linear(weights.lm_head));
+  weights.memory = nullptr;
+  return device.Synchronize();
+}
+
+}  // namespace zqfp

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_MODELS_PLACE_WEIGHTS_H_
+#define ZQFP_MODELS_PLACE_WEIGHTS_H_
+
+// Brings the weights of a model to a device.
+
+#include "absl/status/status.h"
+#include "kernels/core/device.h"
+#include "models/config.h"
+#include "models/weights.h"
+
+namespace zqfp {
+
+// Copies every weight and points the views there; what the host held of them
+// besides mapped files is let go. `other_bytes` is what the caller will
+// allocate besides. ResourceExhausted, with the plan, where all that does not
+// fit; Unimplemented, naming the layer, for inputs that no kernel of a device
+// rounds.
+absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
+                          kernels::Device& device, Weights& weights);
+
+}  // namespace zqfp
+
+#endif  // ZQFP_MODELS_PLACE_WEIGHTS_H_

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/step_inputs.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+#include "kernels/core/status_macros.h"
+#include "models/model.h"
+
+namespace zqfp {
+
+// Where every array stands in the block.
+struct StepInputsBlock::Offsets {
+  int64_t ids, token_begin, context_len, page_table, logit_rows, positions;
+  int64_t cos, sin, local_cos, local_sin;
+  int64_t num_bytes = 0;
+
+  Offsets(const Config& config, const Batch& batch) {
+    const auto rows = static_cast<int64_t>(batch.token_ids.size());
+    const bool rotary = config.positions == PositionKind::kRotary;
+    const int64_t angles = rotary ? rows * (config.rotary_dim() / 2) : 0;
+    const int64_t local_angles = config.local_rope ? angles : 0;
+    ids = Take(rows);
+    token_begin = Take(static_cast<int64_t>(batch.token_begin.size()));
+    context_len = Take(static_cast<int64_t>(batch.context_len.size()));
+    page_table = Take(static_cast<int64_t>(batch.page_table.size()));
+    logit_rows = Take(static_cast<int64_t>(batch.logit_rows.size()));
+    positions = Take(rotary ? 0 : rows);
+    cos = Take(angles);
+    sin = Take(angles);
+    local_cos = Take(local_angles);
+    local_sin = Take(local_angles);
+  }
+
+  // Room for `count` numbers of 4 bytes.
+  int64_t Take(int64_t count) {
+    const int64_t begin = num_bytes;
+    num_bytes += (count * 4 + 63) / 64 * 64;
+    return begin;
+  }
+};
+
+kernels::RaggedBatchView ViewOf(const Batch& batch) {
+  kernels::RaggedBatchView view = {
+      .num_sequences = static_cast<int64_t>(batch.context_len.size()),
+      .token_begin = batch.token_begin.data(),
+      .context_len = batch.context_len.data(),
+      .page_table = batch.page_table.data(),
+      .page_table_stride = batch.page_table_stride};
+  view.Measure();
+  return view;
+}
+
+StepInputsBlock::StepInputsBlock(const Config* config, kernels::Device* device)
+    : config_(*config), device_(device) {
+  if (config_.positions != PositionKind::kRotary) return;
+  static_frequencies_ = ComputeRopeFrequencies(config_, config_.max_positions);
+  if (config_.local_rope) {
+    local_frequencies_ = ComputeRopeFrequencies(
+        *config_.local_rope, config_.rotary_dim(), config_.max_positions);
+  }
+}
+
+void StepInputsBlock::FillHost(const Batch& batch, const Offsets& at) {
+  host_.resize(static_cast<size_t>(at.num_bytes));
+  const auto ints = [&](int64_t offset) {
+    return reinterpret_cast<int32_t*>(host_.data() + offset);
+  };
+  const auto floats = [&](int64_t offset) {
+    return reinterpret_cast<float*>(host_.data() + offset);
+  };
+  const auto put = [&](const std::vector<int32_t>& from, int64_t offset) {
+    std::copy(from.begin(), from.end(), ints(offset));
+  };
+  put(batch.token_ids, at.ids);
+  put(batch.token_begin, at.token_begin);
+  put(batch.context_len, at.context_len);
+  put(batch.page_table, at.page_table);
+  put(batch.logit_rows, at.logit_rows);
+  if (config_.positions != PositionKind::kRotary) {
+    return FillPositions(batch, ints(at.positions));
+  }
+  FillAngles(batch, config_.rope, static_frequencies_, floats(at.cos),
+             floats(at.sin));
+  if (config_.local_rope) {
+    FillAngles(batch, *config_.local_rope, local_frequencies_,
+               floats(at.local_cos), floats(at.local_sin));
+  }
+}
+
+absl::StatusOr<StepInputs> StepInputsBlock::Fill(const Batch& batch) {
+  const Offsets at(config_, batch);
+  FillHost(batch, at);
+  const uint8_t* base = host_.data();
+  if (device_ != nullptr) {
+    if (on_device_.num_bytes() < at.num_bytes) {
+      ZQFP_ASSIGN_OR_RETURN(
+          on_device_,
+          kernels::Buffer::Allocate(device_, at.num_bytes, "inputs of a step"));
+    }
+    ZQFP_RETURN_IF_ERROR(
+        device_->Upload(host_.data(), at.num_bytes, on_device_.data()));
+    base = static_cast<const uint8_t*>(on_device_.data());
+  }
+  const auto ints = [&](int64_t offset) {
+    return reinterpret_cast<const int32_t*>(base + offset);
+  };
+  const auto floats = [&](int64_t offset) {
+    return reinterpret_cast<const float*>(base + offset);
+  };
+  StepInputs inputs = {
+      .ids = ints(at.ids),
+      .batch = ViewOf(batch),
+      .num_logit_rows = static_cast<int64_t>(batch.logit_rows.size()),
+      .logit_rows = ints(at.logit_rows),
+      .positions = ints(at.positions),
+      .cos = floats(at.cos),
+      .sin = floats(at.sin),
+      .local_cos = floats(at.local_cos),
+      .local_sin = floats(at.local_sin)};
+  inputs.batch.token_begin = ints(at.token_begin);
+  inputs.batch.context_len = ints(at.context_len);
+  inputs.batch.page_table = ints(at.page_table);
+  return inputs;
+}
+
+void StepInputsBlock::FillPositions(const Batch& batch,
+                                    int32_t* positions) const {
+  for (size_t s = 0; s < batch.context_len.size(); ++s) {
+    const int64_t end = batch.token_begin[s + 1];
+    for (int64_t row = batch.token_begin[s]; row < end; ++row) {
+      positions[row] = static_cast<int32_t>(config_.position_offset +
+                                            batch.context_len[s] - (end - row));
+    }
+  }
+}
+
+void StepInputsBlock::FillAngles(const Batch& batch, const RopeConfig& rope,
+                                 const RopeFrequencies& fixed, float* cos,
+                                 float* sin) const {
+  const int64_t half = config_.rotary_dim() / 2;
+  for (size_t s = 0; s < batch.context_len.size(); ++s) {
+    RopeFrequencies own;
+    if (rope.depends_on_length()) {
+      own = ComputeRopeFrequencies(rope, config_.rotary_dim(),
+                                   batch.rope_length[s]);
+    }
+    const RopeFrequencies& frequencies = rope.depends_on_length() ? own : fixed;
+    const int64_t end = batch.token_begin[s + 1];
+    for (int64_t row = batch.token_begin[s]; row < end; ++row) {
+      RopeRow(frequencies, batch.context_len[s] - (end - row), cos + row * half,
+              sin + row * half);
+    }
+  }
+}
+
+}  // namespace zqfp
