@@ -64,7 +64,7 @@ int32_t DecodeTileQueries(const AttentionPlan& plan, int64_t queries) {
   if (!plan.vectors) return large_heads ? 2 : 4;
   if (queries == 1) return 1;
   if (large_heads) return 2;
-  return queries <= 4 ? 4 : 8;
+  return queries <= 4 ? 4 : kMostDecodeTileQueries;
 }
 
 void LaunchDecode(const AttentionPlan& plan, const Exec& exec) {
@@ -109,9 +109,12 @@ AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace) {
 
 int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   if (query.num_heads == 0) return 0;
-  // SplitKeys never makes more blocks than that, unless none is split.
-  return kAttentionBlocks * kMostTileQueries * (query.head_dim + 2) *
-         static_cast<int64_t>(sizeof(float));
+  // SplitKeys never makes more blocks than that, unless none is split. A step
+  // of few queries cannot hold a prompt, whose tiles are the larger ones.
+  const bool prompts = query.num_tokens * query.num_heads > kDecodeQueries;
+  return kAttentionBlocks *
+         (prompts ? kMostTileQueries : kMostDecodeTileQueries) *
+         (query.head_dim + 2) * static_cast<int64_t>(sizeof(float));
 }
 
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
