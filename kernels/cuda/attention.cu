@@ -64,7 +64,7 @@ int32_t DecodeTileQueries(const AttentionPlan& plan, int64_t queries) {
   if (!plan.vectors) return large_heads ? 2 : 4;
   if (queries == 1) return 1;
   if (large_heads) return 2;
-  return queries <= 4 ? 4 : 8;
+  return queries <= 4 ? 4 : kMostDecodeTileQueries;
 }
 
 void LaunchDecode(const AttentionPlan& plan, const Exec& exec) {
@@ -82,10 +82,12 @@ void LaunchDecode(const AttentionPlan& plan, const Exec& exec) {
 
 AttentionPlan PlanDecode(const AttentionArgs& args, void* workspace) {
   AttentionPlan plan = MakePlan(args);
-  // Of one sequence: at least a row, and no more than this kernel's share.
-  const int64_t queries =
-      std::min<int64_t>(args.batch.most_tokens * plan.group, kDecodeQueries);
-  if (queries == 0 || plan.group > kDecodeQueries) return plan;
+  const RaggedBatchView& batch = args.batch;
+  const int64_t most = batch.most_tokens * plan.group;
+  const bool one_prompt =
+      most > kDecodeQueries && batch.num_tokens == batch.most_tokens;
+  if (most == 0 || plan.group > kDecodeQueries || one_prompt) return plan;
+  const int64_t queries = std::min<int64_t>(most, kDecodeQueries);
   plan.most_queries = kDecodeQueries;
   plan.tile_queries = DecodeTileQueries(plan, queries);
   plan.tiles = static_cast<int32_t>(CeilDivide(queries, plan.tile_queries));
@@ -107,9 +109,12 @@ AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace) {
 
 int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   if (query.num_heads == 0) return 0;
-  // SplitKeys never makes more blocks than that, unless none is split.
-  return kAttentionBlocks * kMostTileQueries * (query.head_dim + 2) *
-         static_cast<int64_t>(sizeof(float));
+  // SplitKeys never makes more blocks than that, unless none is split. A step
+  // of few queries cannot hold a prompt, whose tiles are the larger ones.
+  const bool prompts = query.num_tokens * query.num_heads > kDecodeQueries;
+  return kAttentionBlocks *
+         (prompts ? kMostTileQueries : kMostDecodeTileQueries) *
+         (query.head_dim + 2) * static_cast<int64_t>(sizeof(float));
 }
 
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept {

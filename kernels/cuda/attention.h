@@ -28,7 +28,9 @@ inline constexpr int32_t kDecodeQueries = 32;
 inline constexpr int64_t kAttentionBlocks = 264;
 inline constexpr int64_t kMaxSplits = 64;
 
+// Queries of one tile, at most.
 inline constexpr int32_t kMostTileQueries = 64;
+inline constexpr int32_t kMostDecodeTileQueries = 8;
 
 // One launch of an attention kernel; what its blocks are handed.
 struct AttentionPlan {

@@ -13,12 +13,14 @@ __device__ __forceinline__ void StageQueries(const AttentionPlan& plan,
                                              PrefillState<Shape>& state) {
   for (int i = static_cast<int>(threadIdx.x); i < Shape::kTileQueries;
        i += kPrefillThreads) {
-    shared.row[i] = i < tile.num_queries ? QueryRow(plan, tile, i) : -1;
+    // Queries that do not exist are the last one again, and see no key.
+    const int last = tile.num_queries - 1;
+    shared.row[i] = QueryRow(plan, tile, i < last ? i : last);
   }
   __syncthreads();
-  StageRows<Shape, ValueFormat::kF32, kVectors>(
-      plan.args.q, shared.row, Shape::kTileQueries,
-      static_cast<int>(plan.args.pages.head_dim), shared.q);
+  StageRows<Shape, ValueFormat::kF32, kVectors, Shape::kTileQueries>(
+      plan.args.q, shared.row, static_cast<int>(plan.args.pages.head_dim),
+      shared.q);
 #pragma unroll
   for (int i = 0; i < Shape::kQueries; ++i) {
     const int query = y + i * kThreadsY;
@@ -40,9 +42,10 @@ __device__ __forceinline__ void LocateKeys(const AttentionPlan& plan,
   const int i = static_cast<int>(threadIdx.x);
   if (i >= Shape::kTileKeys) return;
   const KvPagesView& pages = plan.args.pages;
-  const bool exists = first_key + i < end_key;
-  const int64_t row = exists ? KeyRow(plan, tile, first_key + i) : -1;
-  const bool scaled = exists && pages.format == ValueFormat::kE4m3;
+  // Keys behind the end are the last one again, which nothing sees there.
+  const int32_t key = first_key + i < end_key ? first_key + i : end_key - 1;
+  const int64_t row = KeyRow(plan, tile, key);
+  const bool scaled = pages.format == ValueFormat::kE4m3;
   shared.row[i] = row;
   shared.key_scale[i] = scaled ? pages.k_scale[row] : 1;
   shared.value_scale[i] = scaled ? pages.v_scale[row] : 1;
@@ -64,11 +67,13 @@ __device__ __forceinline__ void AttendTile(const AttentionPlan& plan,
   __syncthreads();
   float score[Shape::kQueries][Shape::kKeys];
   ScoreTile<Shape>(shared, static_cast<int>(pages.head_dim), x, y, score);
+  ScaleScores<Shape>(plan, shared, x, score);
   WeighTile<Shape>(plan, shared, first_key, end_key, x, y, score, state);
   __syncthreads();  // the keys were read
   StageKv<Shape, kVectors>(pages, pages.v, shared.row, shared.kv);
   __syncthreads();
-  if (AllSeen(plan, tile, first_key, end_key)) {
+  if (end_key - first_key == Shape::kTileKeys &&
+      AllSeen(plan, tile, first_key, end_key)) {
     AddTile<Shape, false>(shared, x, y, state);
   } else {
     AddTile<Shape, true>(shared, x, y, state);

@@ -33,7 +33,7 @@ struct PrefillShape {
   static constexpr int kWeightStride = kTileKeys + 4;        // floats
   // Blocks that share a multiprocessor: what the registers and the shared
   // memory allow.
-  static constexpr int kBlocks = kChunks <= 3 ? 3 : kChunks <= 8 ? 2 : 1;
+  static constexpr int kBlocks = kChunks <= 8 ? 2 : 1;
   static constexpr int kMostRows =
       kTileQueries > kTileKeys ? kTileQueries : kTileKeys;
   static constexpr int64_t kSharedBytes =
@@ -45,7 +45,7 @@ struct PrefillShape {
 // The shared memory of a block.
 template <typename Shape>
 struct PrefillShared {
-  int64_t* row;      // [kMostRows]; -1: none
+  int64_t* row;      // [kMostRows] of q, then of the page arrays
   float* q;          // [kTileQueries, kStride]
   float* kv;         // [kTileKeys, kStride], keys, then values
   float* weight;     // [kTileQueries, kWeightStride]
@@ -71,31 +71,32 @@ struct PrefillState {
   int32_t last_key[Shape::kQueries];  // -1: no such query
 };
 
-// Copies rows of an array [.., dim] to shared memory as f32; what is not there
-// becomes zeros.
-template <typename Shape, ValueFormat kFormat, bool kVectors>
+// Copies kRows rows of an array [.., dim] to shared memory as f32; dimensions
+// that are not there become zeros.
+template <typename Shape, ValueFormat kFormat, bool kVectors, int kRows>
 __device__ __forceinline__ void StageRows(const void* __restrict__ data,
-                                          const int64_t* row, int num_rows,
-                                          int dim, float* staged) {
+                                          const int64_t* row, int dim,
+                                          float* staged) {
   constexpr int kEights = 4 * Shape::kChunks;  // of a row
-  constexpr int kBatch = 4;                    // loads in flight
-  const int count = num_rows * kEights;
-  for (int first = static_cast<int>(threadIdx.x); first < count;
-       first += kBatch * kPrefillThreads) {
-    EightValues<kFormat> loaded[kBatch] = {};
+  constexpr int kRounds = kRows * kEights / kPrefillThreads;
+  constexpr int kBatch = kRounds % 4 == 0 ? 4 : kRounds % 3 == 0 ? 3 : 2;
+  static_assert(kRows * kEights % (kBatch * kPrefillThreads) == 0);
+#pragma unroll 1
+  for (int round = 0; round < kRounds; round += kBatch) {
+    EightValues<kFormat> loaded[kBatch];
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
-      const int i = first + b * kPrefillThreads;
-      const int64_t at = i < count ? row[i / kEights] : -1;
-      if (at < 0) continue;
+      const int i =
+          (round + b) * kPrefillThreads + static_cast<int>(threadIdx.x);
       loaded[b] = LoadEight<kFormat, kVectors>(
-          static_cast<const uint8_t*>(data) + at * dim * kValueBytes<kFormat>,
+          static_cast<const uint8_t*>(data) +
+              row[i / kEights] * dim * kValueBytes<kFormat>,
           i % kEights * 8, dim);
     }
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
-      const int i = first + b * kPrefillThreads;
-      if (i >= count) continue;
+      const int i =
+          (round + b) * kPrefillThreads + static_cast<int>(threadIdx.x);
       float decoded[8];
       DecodeEight<kFormat>(loaded[b], decoded);
       float* to = staged + i / kEights * Shape::kStride + i % kEights * 8;
@@ -114,14 +115,14 @@ __device__ __forceinline__ void StageKv(const KvPagesView& pages,
   const int dim = static_cast<int>(pages.head_dim);
   constexpr int kRows = Shape::kTileKeys;
   if (pages.format == ValueFormat::kF32) {
-    StageRows<Shape, ValueFormat::kF32, kVectors>(data, row, kRows, dim,
-                                                  staged);
+    StageRows<Shape, ValueFormat::kF32, kVectors, kRows>(data, row, dim,
+                                                         staged);
   } else if (pages.format == ValueFormat::kBf16) {
-    StageRows<Shape, ValueFormat::kBf16, kVectors>(data, row, kRows, dim,
-                                                   staged);
+    StageRows<Shape, ValueFormat::kBf16, kVectors, kRows>(data, row, dim,
+                                                          staged);
   } else {
-    StageRows<Shape, ValueFormat::kE4m3, kVectors>(data, row, kRows, dim,
-                                                   staged);
+    StageRows<Shape, ValueFormat::kE4m3, kVectors, kRows>(data, row, dim,
+                                                          staged);
   }
 }
 
@@ -164,6 +165,30 @@ __device__ __forceinline__ void ScoreTile(
   }
 }
 
+// What is left to be done to products before they are compared.
+template <typename Shape>
+__device__ __forceinline__ void ScaleScores(
+    const AttentionPlan& plan, const PrefillShared<Shape>& shared, int x,
+    float (&score)[Shape::kQueries][Shape::kKeys]) {
+  const float softcap = plan.args.softcap;
+#pragma unroll
+  for (int j = 0; j < Shape::kKeys; ++j) {
+    const float key_scale = shared.key_scale[x + j * kThreadsX];
+#pragma unroll
+    for (int i = 0; i < Shape::kQueries; ++i) {
+      score[i][j] = score[i][j] * key_scale * plan.args.scale;
+    }
+  }
+  if (softcap <= 0) return;
+#pragma unroll
+  for (int j = 0; j < Shape::kKeys; ++j) {
+#pragma unroll
+    for (int i = 0; i < Shape::kQueries; ++i) {
+      score[i][j] = Cap(score[i][j], softcap);
+    }
+  }
+}
+
 // Scores become weights, in shared memory; sums shrink to the new maximum.
 template <typename Shape>
 __device__ __forceinline__ void WeighTile(
@@ -180,9 +205,7 @@ __device__ __forceinline__ void WeighTile(
     for (int j = 0; j < Shape::kKeys; ++j) {
       const int32_t key = first_key + x + j * kThreadsX;
       seen[j] = key < end_key && key <= last && key >= first;
-      const float scaled =
-          score[i][j] * shared.key_scale[x + j * kThreadsX] * plan.args.scale;
-      score[i][j] = seen[j] ? Cap(scaled, plan.args.softcap) : -INFINITY;
+      score[i][j] = seen[j] ? score[i][j] : -INFINITY;
       maximum = fmaxf(maximum, score[i][j]);
     }
 #pragma unroll
@@ -209,7 +232,7 @@ __device__ __forceinline__ void WeighTile(
 }
 
 // Adds the tile's weighted values. With kMasked, keys that a query does not
-// see are left out; else there are none that exist.
+// see are left out; else there are none.
 template <typename Shape, bool kMasked>
 __device__ __forceinline__ void AddTile(const PrefillShared<Shape>& shared,
                                         int x, int y,
@@ -226,19 +249,23 @@ __device__ __forceinline__ void AddTile(const PrefillShared<Shape>& shared,
     }
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
+      float4 value[Shape::kChunks];
 #pragma unroll
       for (int c = 0; c < Shape::kChunks; ++c) {
-        const float4 value = *reinterpret_cast<const float4*>(
+        value[c] = *reinterpret_cast<const float4*>(
             v_row + (key + k) * Shape::kStride + 32 * c);
+      }
 #pragma unroll
-        for (int i = 0; i < Shape::kQueries; ++i) {
-          const float w = Element(weight[i], k);
-          if (kMasked && w == kUnseen) continue;
+      for (int i = 0; i < Shape::kQueries; ++i) {
+        const float w = Element(weight[i], k);
+        if (kMasked && w == kUnseen) continue;
+#pragma unroll
+        for (int c = 0; c < Shape::kChunks; ++c) {
           float* sum = &state.sum[i][4 * c];
-          sum[0] = fmaf(w, value.x, sum[0]);
-          sum[1] = fmaf(w, value.y, sum[1]);
-          sum[2] = fmaf(w, value.z, sum[2]);
-          sum[3] = fmaf(w, value.w, sum[3]);
+          sum[0] = fmaf(w, value[c].x, sum[0]);
+          sum[1] = fmaf(w, value[c].y, sum[1]);
+          sum[2] = fmaf(w, value[c].z, sum[2]);
+          sum[3] = fmaf(w, value[c].w, sum[3]);
         }
       }
     }

@@ -196,6 +196,14 @@ TEST_P(AttentionTest, ContextsInManyParts) {
   }
 }
 
+// As many partial results as a backend can have at once.
+TEST_P(AttentionTest, ContextsOfManyHeadsInParts) {
+  Check({{40, 600}, {40, 600}, {40, 600}, {40, 600}},
+        {.shape = {ValueFormat::kBf16, 33, 16, 8}, .group = 1});
+  Check({{1, 600}, {4, 600}, {1, 300}},
+        {.shape = {ValueFormat::kBf16, 22, 16, 8}, .group = 2});
+}
+
 // Windows smaller than such a part, as large, and larger.
 TEST_P(AttentionTest, WindowsOfLongContexts) {
   for (const ValueFormat format : kKvFormats) {
