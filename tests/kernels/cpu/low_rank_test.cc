@@ -84,18 +84,19 @@ class LowRankTest : public OpTest {
     if (op == Op::kMatmul) {
       ops().matmul({.m = m,
                     .x = tokens.x.data(),
-                    .weight = weight.view,
+                    .weight = Place(weight.view),
                     .residual = residual,
                     .y = y},
                    exec);
     } else {
       ops().matmul_a8({.m = m,
                        .x = {tokens.codes.data(), tokens.scale.data()},
-                       .weight = weight.view,
+                       .weight = Place(weight.view),
                        .residual = residual,
                        .y = y},
                       exec);
     }
+    Wait();
   }
 };
 
