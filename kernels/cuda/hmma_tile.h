@@ -6,9 +6,9 @@
 //
 // Weights are the A operand, 16 rows to a product, tokens the B operand, eight
 // to a product. Both are exact in f16 and their products exact in f32; Hopper
-// has no mma.sync for e4m3 itself. Per scale group the sum of products is
-// multiplied once and added to the total, so that scales of any kind run at one
-// speed.
+// itself multiplies e4m3 by whole warpgroups only, and less exactly. Per scale
+// group the sum of products is multiplied once and added to the total, so that
+// scales of any kind run at one speed.
 //
 // kRowWarps warps lie along the rows, two slabs each; the kDepthWarps groups of
 // them split the chunks of K and are added at the end. Weights, scales and

@@ -241,6 +241,32 @@ TEST_P(MatmulA8Test, KeepsNoCopyOfTheWeight) {
   }
 }
 
+// Sums that several threads or blocks share are added in one order.
+TEST_P(MatmulA8Test, SameBitsEveryTime) {
+  std::mt19937 random(9);
+  for (const int64_t m : {1, 70}) {
+    const TestWeight weight =
+        MakeWeight(random, WeightFormat::kE2m1Shift, 53, 2752, 128);
+    const Tokens tokens = RandomTokens(random, m, 2752);
+    GuardedArray<float> first = Unwritten(m * 53), second = Unwritten(m * 53);
+    Run(weight, tokens, m, nullptr, nullptr, first.data());
+    Run(weight, tokens, m, nullptr, nullptr, second.data());
+    EXPECT_EQ(first.ToVector(), second.ToVector());
+  }
+}
+
+// The scale of a group of e4m3 codes may be negative.
+TEST_P(MatmulA8Test, NegativeScaleCodes) {
+  std::mt19937 random(10);
+  TestWeight weight = MakeWeight(random, WeightFormat::kE2m1E4m3, 21, 96, 16);
+  const Tokens tokens = RandomTokens(random, 3, 96);
+  GuardedArray<float> before = Unwritten(3 * 21), after = Unwritten(3 * 21);
+  Run(weight, tokens, 3, nullptr, nullptr, before.data());
+  for (uint8_t& code : weight.scale_code) code |= 0x80;
+  Run(weight, tokens, 3, nullptr, nullptr, after.data());
+  for (int64_t i = 0; i < 3 * 21; ++i) EXPECT_EQ(after[i], -before[i]);
+}
+
 ZQFP_FOR_ALL_MACHINES(MatmulA8Test);
 
 }  // namespace

@@ -52,10 +52,10 @@ TEST(LayoutE, EveryHalfUnpacksWhateverTheOther) {
   }
 }
 
-// All 2^32 words, half a minute: ZQFP_EXHAUSTIVE=1.
+// All 2^32 words, minutes: ZQFP_EXHAUSTIVE=1. Else one of 4093.
 TEST(LayoutE, EveryWordUnpacks) {
   const bool all = getenv("ZQFP_EXHAUSTIVE") != nullptr;
-  const uint64_t stride = all ? 1 : 4093;  // a prime
+  const uint64_t stride = all ? 1 : 4093;
   bool good[2] = {true, true};
   const auto check = [&](int part) {
     const uint64_t begin = uint64_t{1} << 31;
