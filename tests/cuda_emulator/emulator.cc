@@ -56,7 +56,8 @@ struct Block {
   Thread* current = nullptr;
 };
 
-Block block;
+// Never destroyed: Boost would unwind its fibers behind the sanitizer's back.
+Block& block = *new Block;
 bool is_running = false;
 int64_t num_launches = 0;
 

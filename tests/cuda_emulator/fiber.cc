@@ -67,12 +67,11 @@ Fiber::Fiber() : stack_(NewStack()) {
 boost::context::fiber Fiber::Run(boost::context::fiber&& caller) {
   caller_ = std::move(caller);
   AfterSwitch(nullptr, &caller_stack_, &caller_stack_bytes_);
-  while (!ends_) {
+  for (;;) {
     (*body_)();
     body_ = nullptr;
     Suspend();
   }
-  return std::move(caller_);
 }
 
 void Fiber::Resume(const std::function<void()>& body) {

@@ -32,9 +32,6 @@ class Fiber {
   boost::context::fiber self_;
   boost::context::fiber caller_;
   const std::function<void()>* body_ = nullptr;
-  // It never does. But of a function that cannot return the compiler tells the
-  // address sanitizer before the call, which would be on the wrong stack.
-  bool ends_ = false;
   // What the address sanitizer has to know of a change of stacks.
   void* fake_stack_ = nullptr;
   const void* caller_stack_ = nullptr;
