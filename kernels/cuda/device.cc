@@ -107,7 +107,9 @@ absl::StatusOr<Device*> CudaDevice::Open() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) {
     (void)cudaGetLastError();
-    return Unusable(Text(error));
+    return Unusable(error == cudaErrorInsufficientDriver
+                        ? "no driver, or one too old for this build"
+                        : Text(error));
   }
   if (count == 0) return Unusable("none");
   cudaDeviceProp properties;

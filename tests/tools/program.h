@@ -33,6 +33,15 @@ inline std::string ReadWholeFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// Without the line that says why there is no GPU: it depends on the machine and
+// on the build. SayWhyNoDevice writes it.
+inline std::string WithoutDeviceNote(std::string err) {
+  const size_t begin = err.find("zqfp: note: runs on the CPU: ");
+  if (begin == std::string::npos) return err;
+  const size_t end = err.find('\n', begin);
+  return err.erase(begin, end == std::string::npos ? end : end + 1 - begin);
+}
+
 // Runs "before PROGRAM arguments after" in a shell. Standard input is empty
 // unless `before` or `after` say otherwise.
 inline Outcome RunProgram(const std::string& program,
@@ -49,7 +58,7 @@ inline Outcome RunProgram(const std::string& program,
   if (WIFEXITED(status)) outcome.exit_code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) outcome.exit_code = 128 + WTERMSIG(status);
   outcome.out = ReadWholeFile(scratch / "out");
-  outcome.err = ReadWholeFile(scratch / "err");
+  outcome.err = WithoutDeviceNote(ReadWholeFile(scratch / "err"));
   return outcome;
 }
 
