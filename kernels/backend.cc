@@ -71,7 +71,8 @@ const std::vector<Implementation>& Implementations() {
 std::vector<DeviceBackend>& DeviceBackends() {
   static std::vector<DeviceBackend>& list = *new std::vector<DeviceBackend> {
 #if defined(ZQFP_WITH_CUDA)
-    {&cuda::kTable, cuda::OpenDevice},
+    // Until tools/gpu_check.sh has passed on a chip, by name only.
+    {&cuda::kTable, cuda::OpenDevice, /*automatic=*/false},
 #endif
   };
   return list;
@@ -207,10 +208,15 @@ absl::StatusOr<Backend> SelectBackend(const std::string& device) {
 std::string WhyNoDevice() {
   std::string reasons;
   for (const DeviceBackend& entry : DeviceBackends()) {
-    if (!entry.automatic) continue;
     const absl::Status status = entry.open().status();
-    if (status.ok()) return "";
-    reasons = std::string(status.message());
+    if (entry.automatic && status.ok()) return "";
+    if (entry.automatic) reasons = std::string(status.message());
+    if (!entry.automatic && status.ok()) {
+      reasons = fmt::format(
+          "the kernels of {0} have not been proved on a chip yet, --device {0} "
+          "takes them",
+          entry.table->name);
+    }
   }
   return reasons;
 }

@@ -36,7 +36,7 @@ struct DeviceBackend {
   const OpTable* table;
   // The one device of the process; FailedPrecondition where there is none.
   absl::StatusOr<Device*> (*open)();
-  bool automatic = true;  // "auto" may take it
+  bool automatic = true;  // "auto" may take it; else by name only
 };
 
 // Makes a device backend known to MakeBackend by its table's name. Called
@@ -59,8 +59,9 @@ absl::StatusOr<Backend> MakeBackend(const std::string& name);
 // that is there and else the CPU. InvalidArgument for another name.
 absl::StatusOr<Backend> SelectBackend(const std::string& device = "auto");
 
-// Why "auto" takes the CPU although this build has kernels for a device:
-// "cuda: no device found (...)". Empty where it does not, or there are none.
+// Why "auto" takes the CPU although this build has kernels for a device: it is
+// not there, or it is and they are taken by name only. Empty where it does not,
+// or there is nothing to say.
 std::string WhyNoDevice();
 
 }  // namespace zqfp::kernels

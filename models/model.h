@@ -28,7 +28,7 @@ class OpProfile;  // kernels/op_profile.h
 struct ModelOptions {
   int num_threads = 0;  // 0: physical cores
   std::string backend;  // "": ZQFP_BACKEND, or the best of `device`
-  // "auto": a device (GPU) where there is one, else the CPU. "cpu", "cuda".
+  // "cpu", "cuda", or "auto": kernels::SelectBackend.
   std::string device = "auto";
   // Most rows of one step; sizes the buffers. 0: 256, or what 40 MB hold; on a
   // device 2048, or what 1 GB holds.

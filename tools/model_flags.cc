@@ -19,9 +19,10 @@ ABSL_FLAG(int32_t, threads, 0, "threads to use (all physical cores)");
 ABSL_FLAG(std::string, backend, "",
           "kernels to use, as ZQFP_BACKEND: reference, avx2, avx512, "
           "avx512bf16 (the best of this machine)");
-ABSL_FLAG(std::string, device, "auto",
-          "where to run: cpu, cuda (an error where there is no such GPU), or "
-          "auto: a GPU where there is one");
+ABSL_FLAG(
+    std::string, device, "auto",
+    "where to run: cpu, cuda (an error where there is no such GPU), or "
+    "auto: the CPU until the kernels for GPUs have been proved on a chip");
 ABSL_FLAG(bool, strict, false,
           "end with an error wherever something would fall back");
 ABSL_FLAG(bool, weight_only, false,

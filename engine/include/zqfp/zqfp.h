@@ -125,7 +125,7 @@ struct LoadOptions {
   // ZQFP_BACKEND says, else the best of this machine. Never another one.
   std::string backend;
   // Where it runs: "cpu"; "cuda", an error where there is no such GPU; "auto":
-  // a GPU where there is one.
+  // the CPU, until the kernels for GPUs have been proved on a chip.
   std::string device = "auto";
   bool strict = false;  // refuse to run an operation on a slower fallback
   // Run a quantized model with f32 inputs and the cache of kv_format, whatever
