@@ -12,6 +12,7 @@ bin=$here/bin
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 failures=0
+gunzip -f "$bin"/*.gz 2> /dev/null
 export ZQFP_TEST_SOURCES=$here
 for toolkit in /usr/local/cuda/lib64 /usr/local/cuda/compat; do
   [ ! -d "$toolkit" ] || export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$toolkit
@@ -25,7 +26,8 @@ say() {
 check() {
   local name=$1 limit=$2 status=0 start=$SECONDS
   shift 2
-  timeout "$limit" "$@" > "$log/out" 2>&1 || status=$?
+  timeout "$limit" bash -c '"$@"' _ "$@" > "$log/out" 2>&1 || status=$?
+  ! grep -q ' 0 tests from' "$log/out" || status=1
   if [ "$status" = 0 ]; then
     say "" "### $name: ok ($((SECONDS - start)) s)"
   else
@@ -60,7 +62,7 @@ losses() {
   local device
   for device in cpu cuda; do
     "$bin/zqfp-perplexity" --model "$here/share/zqfp/models/demo" \
-      --text "$here/share/zqfp/models/demo/README.md" --device "$device" \
+      --text "$here/share/zqfp/models/demo/README.md" --device "$device" --window 128 \
       2> /dev/null || return 1
   done
 }
@@ -74,10 +76,17 @@ sanitize() {
     "$bin/kernels_tests" --gtest_brief=1 --gtest_filter="$2"
 }
 
+export here bin log
+export -f answer same_answer losses bench sanitize
 : > "$result"
 say "# CUDA backend on a chip" "" \
   "* GPU: $(nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem --format=csv,noheader 2>&1 | head -1)" \
   "* date: $(date -u +%F)" "* commit: $(cat "$here/commit")"
+
+if ! answer cuda > "$log/out" 2>&1; then
+  say "" "No run: $(tail -1 "$log/out")"
+  exit 1
+fi
 
 say "" "## Tests"
 ops='*cuda_threads*'
