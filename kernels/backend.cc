@@ -104,6 +104,12 @@ void Merge(Backend& backend, const OpTable& table) {
   Fill(backend, table, "softcap", &OpTable::softcap);
 }
 
+// ZQFP_BACKEND, "" where it is not set.
+std::string BackendOfEnvironment() {
+  const char* name = getenv("ZQFP_BACKEND");
+  return name != nullptr ? name : "";
+}
+
 absl::StatusOr<Backend> OpenDevice(const DeviceBackend& entry) {
   Backend backend = {.name = entry.table->name};
   backend.ops.name = entry.table->name;
@@ -185,8 +191,8 @@ absl::StatusOr<Backend> MakeBackend(const std::string& name) {
 }
 
 absl::StatusOr<Backend> SelectBackend(const std::string& device) {
-  const char* wanted = getenv("ZQFP_BACKEND");
-  if (wanted != nullptr && *wanted != '\0') return MakeBackend(wanted);
+  const std::string wanted = BackendOfEnvironment();
+  if (!wanted.empty()) return MakeBackend(wanted);
   std::vector<std::string> known = {"auto", "cpu"};
   for (const DeviceBackend& entry : DeviceBackends()) {
     known.push_back(entry.table->name);
@@ -207,6 +213,7 @@ absl::StatusOr<Backend> SelectBackend(const std::string& device) {
 
 std::string WhyNoDevice() {
   std::string reasons;
+  if (!BackendOfEnvironment().empty()) return reasons;
   for (const DeviceBackend& entry : DeviceBackends()) {
     const absl::Status status = entry.open().status();
     if (entry.automatic && status.ok()) return "";

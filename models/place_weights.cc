@@ -69,14 +69,15 @@ class Placer {
 };
 
 int64_t EmbeddingBytes(const Config& config, const Weights& weights) {
-  int64_t rows = config.vocab_size;
-  int64_t bytes =
-      rows * config.model_dim * ValueBytes(weights.embedding_format);
-  if (weights.positions != nullptr) {
-    rows = config.position_offset + config.max_positions;
-    bytes += rows * config.model_dim * ValueBytes(weights.positions_format);
-  }
-  return bytes;
+  return config.vocab_size * config.model_dim *
+         ValueBytes(weights.embedding_format);
+}
+
+// 0 without learned positions.
+int64_t PositionBytes(const Config& config, const Weights& weights) {
+  if (weights.positions == nullptr) return 0;
+  return (config.position_offset + config.max_positions) * config.model_dim *
+         ValueBytes(weights.positions_format);
 }
 
 absl::Status CheckRoom(int64_t weight_bytes, int64_t other_bytes,
@@ -111,9 +112,10 @@ absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
       ZQFP_RETURN_IF_ERROR(CheckInputs(layer.*rule.field, device));
     }
   }
-  ZQFP_RETURN_IF_ERROR(
-      CheckRoom(weights.StreamedBytes() + EmbeddingBytes(config, weights),
-                other_bytes, device));
+  ZQFP_RETURN_IF_ERROR(CheckRoom(weights.StreamedBytes() +
+                                     EmbeddingBytes(config, weights) +
+                                     PositionBytes(config, weights),
+                                 other_bytes, device));
   Placer placer(device, weights);
   for (LayerWeights& layer : weights.layers) {
     for (const LinearRule& rule : table.linears) {
@@ -126,15 +128,10 @@ absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
     }
   }
   ZQFP_RETURN_IF_ERROR(placer.Norm(weights.final_norm));
-  ZQFP_RETURN_IF_ERROR(placer.Bytes(weights.embedding,
-                                    config.vocab_size * config.model_dim *
-                                        ValueBytes(weights.embedding_format)));
-  if (weights.positions != nullptr) {
-    const int64_t rows = config.position_offset + config.max_positions;
-    ZQFP_RETURN_IF_ERROR(placer.Bytes(
-        weights.positions,
-        rows * config.model_dim * ValueBytes(weights.positions_format)));
-  }
+  ZQFP_RETURN_IF_ERROR(
+      placer.Bytes(weights.embedding, EmbeddingBytes(config, weights)));
+  ZQFP_RETURN_IF_ERROR(
+      placer.Bytes(weights.positions, PositionBytes(config, weights)));
   weights.embedding_memory = nullptr;
   ZQFP_RETURN_IF_ERROR(placer.Linear(weights.lm_head));
   weights.memory = nullptr;

@@ -62,8 +62,8 @@ losses() {
   local device
   for device in cpu cuda; do
     "$bin/zqfp-perplexity" --model "$here/share/zqfp/models/demo" \
-      --text "$here/share/zqfp/models/demo/README.md" --device "$device" --window 128 \
-      2> /dev/null || return 1
+      --text "$here/share/zqfp/models/demo/README.md" --device "$device" \
+      --window 128 2> /dev/null || return 1
   done
 }
 

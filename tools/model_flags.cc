@@ -2,7 +2,6 @@
 #include "tools/model_flags.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <vector>
@@ -94,10 +93,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens) {
 }
 
 void SayWhyNoDevice(const ModelOptions& options) {
-  const char* backend = getenv("ZQFP_BACKEND");
-  const bool chosen =
-      !options.backend.empty() || (backend != nullptr && *backend != '\0');
-  if (chosen || options.device != "auto") return;
+  if (!options.backend.empty() || options.device != "auto") return;
   const std::string reason = kernels::WhyNoDevice();
   if (reason.empty()) return;
   fmt::print(stderr, "zqfp: note: runs on the CPU: {}\n", reason);

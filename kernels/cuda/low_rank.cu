@@ -2,6 +2,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/low_rank.h"
 #include "kernels/cuda/quads.h"
+#include "kernels/cuda/row_reduction.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -24,7 +25,7 @@ __global__ void LowRankInnerKernel(LowRankInnerArgs args, const void* x,
     sum = AddDot(v, t, sum);
   }
   __shared__ float sums[kWarps];
-  sum = SumOfWarp(sum);
+  sum = ReduceWarp<Sum>(sum);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
   __syncthreads();
   if (threadIdx.x > 0) return;

@@ -5,6 +5,7 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/row_reduction.h"
 #include "kernels/cuda/weight_rows.h"
 
 namespace zqfp::kernels::cuda {
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kThreads)
   float mine = 0;  // of row lane / kTokens and token lane % kTokens
   for (int r = 0; r < kWarpOutputRows; ++r) {
     for (int t = 0; t < kTokens; ++t) {
-      const float sum = SumOfWarp(sums[r][t]);
+      const float sum = ReduceWarp<Sum>(sums[r][t]);
       if (lane == r * kTokens + t) mine = sum;
     }
   }

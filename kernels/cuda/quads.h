@@ -90,14 +90,6 @@ __device__ inline float AddDot(float4 a, float4 b, float sum) {
   return fmaf(a.w, b.w, sum);
 }
 
-// The sum over the lanes of a warp, in every lane; always in the same order.
-__device__ inline float SumOfWarp(float value) {
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, distance);
-  }
-  return value;
-}
-
 }  // namespace zqfp::kernels::cuda
 
 #endif  // ZQFP_KERNELS_CUDA_QUADS_H_
