@@ -11,7 +11,8 @@ namespace zqfp::kernels {
 
 extern const OpTable kAvx2Table;        // AVX2, FMA, F16C
 extern const OpTable kAvx512Table;      // AVX-512 F, BW, VL, DQ
-extern const OpTable kAvx512Bf16Table;  // and AVX512_BF16 dot products
+extern const OpTable kAvx512VnniTable;  // and 16-bit integer dot products
+extern const OpTable kAvx512Bf16Table;  // AVX-512 and BF16 dot products
 
 }  // namespace zqfp::kernels
 

@@ -70,9 +70,22 @@ TEST(BackendTest, TheReferenceIsAlwaysBuiltAndLast) {
 
 #if defined(__x86_64__)
 TEST(BackendTest, TheListIsOrderedBestFirst) {
-  EXPECT_THAT(
-      OfTheHost(BuiltBackends()),
-      ::testing::ElementsAre("avx512bf16", "avx512", "avx2", "reference"));
+  EXPECT_THAT(OfTheHost(BuiltBackends()),
+              ::testing::ElementsAre("avx512bf16", "avx512vnni", "avx512",
+                                     "avx2", "reference"));
+}
+
+// BF16 dots are the best there is, but on Intel's cores.
+TEST(BackendTest, WithoutOverrideTheBestIsChosen) {
+  const std::vector<std::string> here = HostBackends();
+  const bool has_vnni = std::count(here.begin(), here.end(), "avx512vnni") > 0;
+  const bool intel = __builtin_cpu_is("intel");
+  for (const char* value : {static_cast<const char*>(nullptr), ""}) {
+    const Override environment(value);
+    const auto backend = SelectBackend("cpu");
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    EXPECT_EQ(backend->name, intel && has_vnni ? "avx512vnni" : here.front());
+  }
 }
 
 // A second opinion about this machine: what the operating system says.
@@ -94,6 +107,7 @@ TEST(BackendTest, RunnableIsWhatTheProcessorHas) {
   const bool avx512 =
       avx2 && all({"avx512f", "avx512bw", "avx512vl", "avx512dq"});
   if (avx512 && all({"avx512_bf16"})) expected.push_back("avx512bf16");
+  if (avx512 && all({"avx512_vnni"})) expected.push_back("avx512vnni");
   if (avx512) expected.push_back("avx512");
   if (avx2) expected.push_back("avx2");
   expected.push_back("reference");
@@ -160,7 +174,8 @@ TEST(BackendTest, SourcesNameTheTableThatServes) {
     for (const OpSource& source : backend->sources) {
       if (source.op != "matmul_a8") continue;
       for (const OpTable* table :
-           {&kAvx512Bf16Table, &kAvx512Table, &kAvx2Table, &kReferenceTable}) {
+           {&kAvx512Bf16Table, &kAvx512VnniTable, &kAvx512Table, &kAvx2Table,
+            &kReferenceTable}) {
         if (source.table != table->name) continue;
         EXPECT_EQ(backend->ops.matmul_a8, table->matmul_a8) << name;
       }
@@ -220,15 +235,6 @@ TEST(BackendTest, TheOverrideForcesEachBackend) {
     const auto backend = SelectBackend();
     ASSERT_TRUE(backend.ok()) << backend.status();
     EXPECT_EQ(backend->name, name);
-  }
-}
-
-TEST(BackendTest, WithoutOverrideTheBestIsChosen) {
-  for (const char* value : {static_cast<const char*>(nullptr), ""}) {
-    const Override environment(value);
-    const auto backend = SelectBackend();
-    ASSERT_TRUE(backend.ok()) << backend.status();
-    EXPECT_EQ(backend->name, RunnableBackends().front());
   }
 }
 

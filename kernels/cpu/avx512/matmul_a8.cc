@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/avx512/avx512.h"
-#include "kernels/cpu/avx512/f32x16.h"
-#include "kernels/cpu/quantized_matmul_f32.h"
+#include "kernels/cpu/avx512/blocked_matmul.h"
+#include "kernels/cpu/avx512/f32_unit.h"
 
 namespace zqfp::kernels::avx512 {
 
+using Blocked = BlockedMatmul<F32Unit>;
+
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
-  return QuantizedMatmulF32<F32x16>::WorkspaceBytes(query);
+  const int64_t blocked = Blocked::WorkspaceBytes(query);
+  const int64_t others = OtherFormatsBytes(query);
+  return blocked > others ? blocked : others;
 }
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
-  QuantizedMatmulF32<F32x16>::Run(
-      {.m = args.m,
-       .rows = {.codes = args.x.data, .scale = args.x.scale},
-       .weight = args.weight,
-       .bias = args.bias,
-       .residual = args.residual,
-       .y = args.y},
-      exec);
+  if (IsBlocked(args.weight.format)) {
+    Blocked::Run(args, exec);
+  } else {
+    OtherFormats(args, exec);
+  }
 }
 
 void QuantizedMatmul(const MatmulArgs& args, const Exec& exec) noexcept {

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CPU_AVX512VNNI_AVX512VNNI_H_
+#define ZQFP_KERNELS_CPU_AVX512VNNI_AVX512VNNI_H_
+
+// The ops of this folder: those that 16-bit integer dot products make faster.
+
+#include "kernels/core/ops.h"
+
+namespace zqfp::kernels::avx512vnni {
+
+void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
+int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
+
+}  // namespace zqfp::kernels::avx512vnni
+
+#endif  // ZQFP_KERNELS_CPU_AVX512VNNI_AVX512VNNI_H_
