@@ -33,6 +33,7 @@ struct AttentionBlock {
 // The block's queries and what they have summed so far.
 struct BlockState {
   alignas(64) float q[kMaxHeadDim][kMaxQueries];  // scaled; unused ones zero
+  alignas(64) float one[kMaxHeadDim];             // the only query, scaled
   alignas(64) float sum[kMaxQueries][kMaxHeadDim];
   alignas(64) float score[kMaxQueries][kTileKeys];
   float maximum[kMaxQueries];
@@ -81,6 +82,11 @@ inline void Transpose(__m512 (&v)[16]) {
   }
 }
 
+// The queries that a tile is compiled for: at least `count`.
+inline int64_t TileQueries(int64_t count) {
+  return count == 1 ? 1 : count <= 4 ? 4 : count <= 8 ? 8 : 16;
+}
+
 inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
                         BlockState& state) {
   const RaggedBatchView& batch = args.batch;
@@ -90,9 +96,13 @@ inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
   const int64_t left = rows * group - block.first_query;
   const int64_t dim = args.pages.head_dim;
   state.num_queries = left < block.max_queries ? left : block.max_queries;
-  for (int64_t i = 0; i < kMaxQueries; ++i) {
-    for (int64_t d = 0; d < dim; ++d) state.q[d][i] = state.sum[i][d] = 0;
+  const int64_t tile_queries = TileQueries(state.num_queries);
+  for (int64_t i = 0; i < tile_queries; ++i) {
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      _mm512_store_ps(&state.sum[i][d], _mm512_setzero_ps());
+    }
     if (i >= state.num_queries) {
+      for (int64_t d = 0; d < dim; ++d) state.q[d][i] = 0;
       for (float& score : state.score[i]) score = 0;
       state.first[i] = state.last[i] = 0;
       continue;
@@ -110,6 +120,12 @@ inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
     for (int64_t d = 0; d < dim; ++d) {
       state.q[d][i] = args.q[state.at[i] + d] * args.scale;
     }
+    for (int64_t d = 0; tile_queries == 1 && d < dim; d += kLanes) {
+      const __m512 query =
+          _mm512_maskz_loadu_ps(Mask(dim - d), args.q + state.at[i] + d);
+      _mm512_store_ps(state.one + d,
+                      _mm512_mul_ps(query, _mm512_set1_ps(args.scale)));
+    }
   }
 }
 
@@ -120,11 +136,15 @@ inline void FindRows(const AttentionArgs& args, const AttentionBlock& block,
       args.batch.page_table + block.sequence * args.batch.page_table_stride;
   tile.first = first;
   tile.count = end - first < kTileKeys ? end - first : kTileKeys;
-  for (int64_t i = 0; i < tile.count; ++i) {
-    const int64_t page = page_table[(first + i) / pages.page_size];
-    tile.row[i] =
-        (page * pages.num_kv_heads + block.kv_head) * pages.page_size +
-        (first + i) % pages.page_size;
+  int64_t page = first / pages.page_size;
+  int64_t slot = first % pages.page_size;
+  for (int64_t i = 0; i < tile.count; ++page, slot = 0) {
+    const int64_t row =
+        (page_table[page] * pages.num_kv_heads + block.kv_head) *
+        pages.page_size;
+    for (; slot < pages.page_size && i < tile.count; ++slot, ++i) {
+      tile.row[i] = row + slot;
+    }
   }
   // Lanes beyond the last key repeat it; their weight is zero.
   for (int64_t i = tile.count; i < kTileKeys; ++i) {
@@ -171,6 +191,56 @@ inline void Scores(const KvPagesView& pages, const TileRows& tile, int64_t key,
   for (int i = 0; i < kQueries; ++i) {
     _mm512_store_ps(&state.score[i][key], _mm512_mul_ps(sum[i], scale));
   }
+}
+
+// Lane i: the sum of the lanes of v[i].
+inline __m512 SumEach(__m512 (&v)[16]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    const __m512 a = v[2 * i], b = v[2 * i + 1];
+    v[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  }
+  // v[i]: in each quarter a, b, a, b of the vectors 2i and 2i+1.
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512d a = _mm512_castps_pd(v[2 * i]);
+    const __m512d b = _mm512_castps_pd(v[2 * i + 1]);
+    v[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                         _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  // v[i]: in each quarter those of the vectors 4i .. 4i+3.
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const __m512 a = v[2 * i], b = v[2 * i + 1];
+    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88),
+                         _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
+  return _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x88),
+                       _mm512_shuffle_f32x4(v[0], v[1], 0xdd));
+}
+
+// As Scores, for one query: a dot for each key is less work than turning the
+// keys around.
+template <ValueFormat kFormat>
+inline void ScoresOfOne(const KvPagesView& pages, const TileRows& tile,
+                        int64_t key, BlockState& state) {
+  __m512 sum[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) sum[i] = _mm512_setzero_ps();
+  for (int64_t d = 0; d < pages.head_dim; d += kLanes) {
+    const __mmask16 mask = Mask(pages.head_dim - d);
+    const __m512 query = _mm512_load_ps(state.one + d);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      const __m512 value =
+          Load<kFormat>(pages.k, tile.row[key + i] * pages.head_dim + d, mask);
+      sum[i] = _mm512_fmadd_ps(query, value, sum[i]);
+    }
+  }
+  const __m512 scale = kFormat == ValueFormat::kE4m3
+                           ? RowScales(pages.k_scale, tile.row + key)
+                           : _mm512_set1_ps(1.0f);
+  _mm512_store_ps(&state.score[0][key], _mm512_mul_ps(SumEach(sum), scale));
 }
 
 // The keys of a tile that query i sees, from lane `key` on.
@@ -271,7 +341,11 @@ template <ValueFormat kFormat, int kQueries>
 inline void AttendTile(const AttentionArgs& args, const TileRows& tile,
                        BlockState& state) {
   for (int64_t key = 0; key < tile.count; key += kLanes) {
-    Scores<kFormat, kQueries>(args.pages, tile, key, state);
+    if constexpr (kQueries == 1) {
+      ScoresOfOne<kFormat>(args.pages, tile, key, state);
+    } else {
+      Scores<kFormat, kQueries>(args.pages, tile, key, state);
+    }
   }
   bool ragged = false;
   for (int64_t i = 0; i < state.num_queries; ++i) {
