@@ -158,6 +158,23 @@ inline __m512 RowScales(const float* scale, const int64_t* row) {
   return _mm512_load_ps(scales);
 }
 
+// Asks for a row of keys or values. A tile's values are asked for with its keys
+// and the next tile's keys with its values: a context does not fit in a cache,
+// and the pages of a head are short.
+inline void PrefetchRow(const void* rows, int64_t row_bytes, int64_t row) {
+  const char* at = static_cast<const char*>(rows) + row * row_bytes;
+  for (int64_t i = 0; i < row_bytes; i += 64) {
+    _mm_prefetch(at + i, _MM_HINT_T0);
+  }
+}
+
+// Bytes of one key or value.
+inline int64_t KvRowBytes(const KvPagesView& pages) {
+  return pages.head_dim * (pages.format == ValueFormat::kE4m3  ? 1
+                           : pages.format == ValueFormat::kF32 ? 4
+                                                               : 2);
+}
+
 // score[q][key .. key + 15] for the first kQueries queries.
 template <ValueFormat kFormat, int kQueries>
 inline void Scores(const KvPagesView& pages, const TileRows& tile, int64_t key,
@@ -305,7 +322,7 @@ inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
 // a query does not see may be NaN.
 template <ValueFormat kFormat, int kQueries, bool kRagged>
 inline void AddValues(const KvPagesView& pages, const TileRows& tile,
-                      BlockState& state) {
+                      const TileRows& next, BlockState& state) {
   for (int64_t d = 0; d < pages.head_dim; d += kLanes) {
     const __mmask16 mask = Mask(pages.head_dim - d);
     __m512 sum[kQueries];
@@ -314,6 +331,7 @@ inline void AddValues(const KvPagesView& pages, const TileRows& tile,
       sum[i] = _mm512_load_ps(&state.sum[i][d]);
     }
     for (int64_t key = 0; key < tile.count; ++key) {
+      if (d == 0) PrefetchRow(pages.k, KvRowBytes(pages), next.row[key]);
       const __m512 value =
           Load<kFormat>(pages.v, tile.row[key] * pages.head_dim + d, mask);
 #pragma GCC unroll 16
@@ -339,8 +357,12 @@ inline void AddValues(const KvPagesView& pages, const TileRows& tile,
 
 template <ValueFormat kFormat, int kQueries>
 inline void AttendTile(const AttentionArgs& args, const TileRows& tile,
-                       BlockState& state) {
+                       const TileRows& next, BlockState& state) {
+  const int64_t row_bytes = KvRowBytes(args.pages);
   for (int64_t key = 0; key < tile.count; key += kLanes) {
+    for (int64_t i = 0; i < kLanes; ++i) {
+      PrefetchRow(args.pages.v, row_bytes, tile.row[key + i]);
+    }
     if constexpr (kQueries == 1) {
       ScoresOfOne<kFormat>(args.pages, tile, key, state);
     } else {
@@ -354,9 +376,9 @@ inline void AttendTile(const AttentionArgs& args, const TileRows& tile,
               state.last[i] < tile.first + tile.count - 1;
   }
   if (ragged) {
-    AddValues<kFormat, kQueries, true>(args.pages, tile, state);
+    AddValues<kFormat, kQueries, true>(args.pages, tile, next, state);
   } else {
-    AddValues<kFormat, kQueries, false>(args.pages, tile, state);
+    AddValues<kFormat, kQueries, false>(args.pages, tile, next, state);
   }
 }
 
@@ -372,17 +394,21 @@ inline void AttendBlock(const AttentionArgs& args,
     if (state.first[i] < first) first = state.first[i];
     if (state.last[i] > last) last = state.last[i];
   }
-  TileRows tile;
-  for (; first <= last; first += kTileKeys) {
-    FindRows(args, block, first, last + 1, tile);
+  TileRows tile, next;
+  FindRows(args, block, first, last + 1, tile);
+  for (; first <= last; first += kTileKeys, tile = next) {
+    next = tile;
+    if (first + kTileKeys <= last) {
+      FindRows(args, block, first + kTileKeys, last + 1, next);
+    }
     if (count == 1) {
-      AttendTile<kFormat, 1>(args, tile, state);
+      AttendTile<kFormat, 1>(args, tile, next, state);
     } else if (count <= 4) {
-      AttendTile<kFormat, 4>(args, tile, state);
+      AttendTile<kFormat, 4>(args, tile, next, state);
     } else if (count <= 8) {
-      AttendTile<kFormat, 8>(args, tile, state);
+      AttendTile<kFormat, 8>(args, tile, next, state);
     } else {
-      AttendTile<kFormat, 16>(args, tile, state);
+      AttendTile<kFormat, 16>(args, tile, next, state);
     }
   }
   for (int64_t i = 0; i < count; ++i) {
