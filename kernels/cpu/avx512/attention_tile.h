@@ -175,38 +175,87 @@ inline int64_t KvRowBytes(const KvPagesView& pages) {
                                                                : 2);
 }
 
-// score[q][key .. key + 15] for the first kQueries queries.
-template <ValueFormat kFormat, int kQueries>
-inline void Scores(const KvPagesView& pages, const TileRows& tile, int64_t key,
-                   BlockState& state) {
-  __m512 sum[kQueries];
-#pragma GCC unroll 16
-  for (int i = 0; i < kQueries; ++i) sum[i] = _mm512_setzero_ps();
-  for (int64_t d = 0; d < pages.head_dim; d += kLanes) {
-    const __mmask16 mask = Mask(pages.head_dim - d);
-    __m512 keys[16];
+// Dims of 16 keys that are turned around at once: 16 loads of 64 bytes, but for
+// e4m3.
+template <ValueFormat kFormat>
+constexpr int kTurnedDims = kFormat == ValueFormat::kBf16 ? 32 : 16;
+
+// out[j] lane i: dim d + j of key i of the 16 from `key` on; zero beyond
+// head_dim.
+template <ValueFormat kFormat>
+inline void TurnKeys(const KvPagesView& pages, const TileRows& tile,
+                     int64_t key, int64_t d,
+                     __m512 (&out)[kTurnedDims<kFormat>]) {
+  const int64_t left = pages.head_dim - d;
+  __m512 keys[16];
+  if constexpr (kFormat == ValueFormat::kBf16) {
+    // Pairs of dims are turned around as they are, then taken apart.
+    const __mmask32 mask =
+        left >= 32 ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
-      keys[i] =
-          Load<kFormat>(pages.k, tile.row[key + i] * pages.head_dim + d, mask);
+      keys[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(
+          mask, static_cast<const uint16_t*>(pages.k) +
+                    tile.row[key + i] * pages.head_dim + d));
     }
     Transpose(keys);
+    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      const __m512i pair = _mm512_castps_si512(keys[i]);
+      out[2 * i] = _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16));
+      out[2 * i + 1] = _mm512_castsi512_ps(_mm512_and_si512(pair, high));
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      out[i] = Load<kFormat>(
+          pages.k, tile.row[key + i] * pages.head_dim + d, Mask(left));
+    }
+    Transpose(out);
+  }
+}
+
+// score[q][key ..] for kGroups * 16 keys and the first kQueries queries.
+template <ValueFormat kFormat, int kQueries, int kGroups>
+inline void Scores(const KvPagesView& pages, const TileRows& tile, int64_t key,
+                   BlockState& state) {
+  constexpr int kDims = kTurnedDims<kFormat>;
+  __m512 sum[kGroups][kQueries];
+#pragma GCC unroll 2
+  for (int g = 0; g < kGroups; ++g) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kQueries; ++i) sum[g][i] = _mm512_setzero_ps();
+  }
+  for (int64_t d = 0; d < pages.head_dim; d += kDims) {
+    __m512 keys[kGroups][kDims];
+#pragma GCC unroll 2
+    for (int g = 0; g < kGroups; ++g) {
+      TurnKeys<kFormat>(pages, tile, key + 16 * g, d, keys[g]);
+    }
     const int64_t left = pages.head_dim - d;
-    const int64_t dims = left < kLanes ? left : kLanes;
+    const int64_t dims = left < kDims ? left : kDims;
     for (int64_t j = 0; j < dims; ++j) {
 #pragma GCC unroll 16
       for (int i = 0; i < kQueries; ++i) {
-        sum[i] =
-            _mm512_fmadd_ps(_mm512_set1_ps(state.q[d + j][i]), keys[j], sum[i]);
+        const __m512 query = _mm512_set1_ps(state.q[d + j][i]);
+#pragma GCC unroll 2
+        for (int g = 0; g < kGroups; ++g) {
+          sum[g][i] = _mm512_fmadd_ps(query, keys[g][j], sum[g][i]);
+        }
       }
     }
   }
-  const __m512 scale = kFormat == ValueFormat::kE4m3
-                           ? RowScales(pages.k_scale, tile.row + key)
-                           : _mm512_set1_ps(1.0f);
+#pragma GCC unroll 2
+  for (int g = 0; g < kGroups; ++g) {
+    const int64_t at = key + 16 * g;
+    const __m512 scale = kFormat == ValueFormat::kE4m3
+                             ? RowScales(pages.k_scale, tile.row + at)
+                             : _mm512_set1_ps(1.0f);
 #pragma GCC unroll 16
-  for (int i = 0; i < kQueries; ++i) {
-    _mm512_store_ps(&state.score[i][key], _mm512_mul_ps(sum[i], scale));
+    for (int i = 0; i < kQueries; ++i) {
+      _mm512_store_ps(&state.score[i][at], _mm512_mul_ps(sum[g][i], scale));
+    }
   }
 }
 
@@ -276,13 +325,15 @@ inline void CapScores(float softcap, const TileRows& tile, float* score) {
 
 // Scores to weights; what was summed so far shrinks where the maximum grew.
 // Values' scales join the weights.
+template <bool kRagged>
 inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
                     BlockState& state) {
   if (args.softcap > 0) CapScores(args.softcap, tile, state.score[i]);
   const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
   __m512 largest = lowest;
   for (int64_t key = 0; key < tile.count; key += kLanes) {
-    const __mmask16 visible = Visible(state, tile, i, key);
+    const __mmask16 visible =
+        kRagged ? Visible(state, tile, i, key) : __mmask16{0xffff};
     largest = _mm512_max_ps(
         largest, _mm512_mask_mov_ps(lowest, visible,
                                     _mm512_load_ps(&state.score[i][key])));
@@ -296,7 +347,8 @@ inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
       Exp(_mm512_sub_ps(_mm512_set1_ps(state.maximum[i]), shift)));
   __m512 total = _mm512_setzero_ps();
   for (int64_t key = 0; key < tile.count; key += kLanes) {
-    const __mmask16 visible = Visible(state, tile, i, key);
+    const __mmask16 visible =
+        kRagged ? Visible(state, tile, i, key) : __mmask16{0xffff};
     __m512 weight =
         Exp(_mm512_sub_ps(_mm512_load_ps(&state.score[i][key]), shift));
     weight = _mm512_maskz_mov_ps(visible, weight);
@@ -317,41 +369,71 @@ inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
   }
 }
 
-// sum[q] += weight[q][key] * V[key] for the first kQueries queries. In a ragged
-// tile not every query sees every key, and a weight of zero is not enough: what
-// a query does not see may be NaN.
-template <ValueFormat kFormat, int kQueries, bool kRagged>
+// sum[q] += weight[q][key] * V[key] for the first kQueries queries, kParts
+// vectors of dims from d on. In a ragged tile not every query sees every key,
+// and a weight of zero is not enough: what a query does not see may be NaN.
+template <ValueFormat kFormat, int kQueries, int kParts, bool kRagged>
 inline void AddValues(const KvPagesView& pages, const TileRows& tile,
-                      const TileRows& next, BlockState& state) {
-  for (int64_t d = 0; d < pages.head_dim; d += kLanes) {
-    const __mmask16 mask = Mask(pages.head_dim - d);
-    __m512 sum[kQueries];
+                      const TileRows& next, int64_t d, BlockState& state) {
+  __m512 sum[kParts][kQueries];
+#pragma GCC unroll 2
+  for (int p = 0; p < kParts; ++p) {
 #pragma GCC unroll 16
     for (int i = 0; i < kQueries; ++i) {
-      sum[i] = _mm512_load_ps(&state.sum[i][d]);
+      sum[p][i] = _mm512_load_ps(&state.sum[i][d + p * kLanes]);
     }
-    for (int64_t key = 0; key < tile.count; ++key) {
-      if (d == 0) PrefetchRow(pages.k, KvRowBytes(pages), next.row[key]);
-      const __m512 value =
-          Load<kFormat>(pages.v, tile.row[key] * pages.head_dim + d, mask);
+  }
+  for (int64_t key = 0; key < tile.count; ++key) {
+    if (d == 0) PrefetchRow(pages.k, KvRowBytes(pages), next.row[key]);
+    __m512 value[kParts];
+#pragma GCC unroll 2
+    for (int p = 0; p < kParts; ++p) {
+      const int64_t at = d + p * kLanes;
+      value[p] = Load<kFormat>(pages.v, tile.row[key] * pages.head_dim + at,
+                               Mask(pages.head_dim - at));
+    }
 #pragma GCC unroll 16
-      for (int i = 0; i < kQueries; ++i) {
-        const __m512 weight = _mm512_set1_ps(state.score[i][key]);
-        if constexpr (kRagged) {
-          const int64_t position = tile.first + key;
-          const bool sees =
-              state.first[i] <= position && position <= state.last[i];
-          sum[i] = _mm512_mask3_fmadd_ps(weight, value, sum[i],
-                                         static_cast<__mmask16>(-int{sees}));
-        } else {
-          sum[i] = _mm512_fmadd_ps(weight, value, sum[i]);
-        }
+    for (int i = 0; i < kQueries; ++i) {
+      const __m512 weight = _mm512_set1_ps(state.score[i][key]);
+      const int64_t position = tile.first + key;
+      const bool sees = !kRagged || (state.first[i] <= position &&
+                                     position <= state.last[i]);
+      const __mmask16 mask = static_cast<__mmask16>(-int{sees});
+#pragma GCC unroll 2
+      for (int p = 0; p < kParts; ++p) {
+        sum[p][i] =
+            kRagged ? _mm512_mask3_fmadd_ps(weight, value[p], sum[p][i], mask)
+                    : _mm512_fmadd_ps(weight, value[p], sum[p][i]);
       }
     }
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < kParts; ++p) {
 #pragma GCC unroll 16
     for (int i = 0; i < kQueries; ++i) {
-      _mm512_store_ps(&state.sum[i][d], sum[i]);
+      _mm512_store_ps(&state.sum[i][d + p * kLanes], sum[p][i]);
     }
+  }
+}
+
+// Softmax and values of a tile whose scores are there.
+template <ValueFormat kFormat, int kQueries, bool kRagged>
+inline void WeighTile(const AttentionArgs& args, const TileRows& tile,
+                      const TileRows& next, BlockState& state) {
+  for (int64_t i = 0; i < state.num_queries; ++i) {
+    Softmax<kRagged>(args, tile, i, state);
+  }
+  // Two vectors of dims share the loads of weights, where sums of both fit in
+  // registers.
+  constexpr int64_t kStride = kQueries <= 8 ? 2 * kLanes : kLanes;
+  const int64_t dim = args.pages.head_dim;
+  int64_t d = 0;
+  for (; d + kStride <= dim; d += kStride) {
+    AddValues<kFormat, kQueries, kStride / kLanes, kRagged>(args.pages, tile,
+                                                            next, d, state);
+  }
+  for (; d < dim; d += kLanes) {
+    AddValues<kFormat, kQueries, 1, kRagged>(args.pages, tile, next, d, state);
   }
 }
 
@@ -365,20 +447,22 @@ inline void AttendTile(const AttentionArgs& args, const TileRows& tile,
     }
     if constexpr (kQueries == 1) {
       ScoresOfOne<kFormat>(args.pages, tile, key, state);
-    } else {
-      Scores<kFormat, kQueries>(args.pages, tile, key, state);
+    } else if (kQueries <= 8 && key % (2 * kLanes) == 0) {
+      // Two groups of keys share the loads of queries.
+      Scores<kFormat, kQueries, 2>(args.pages, tile, key, state);
+    } else if (kQueries > 8) {
+      Scores<kFormat, kQueries, 1>(args.pages, tile, key, state);
     }
   }
-  bool ragged = false;
+  bool ragged = tile.count < kTileKeys;
   for (int64_t i = 0; i < state.num_queries; ++i) {
-    Softmax(args, tile, i, state);
     ragged |= state.first[i] > tile.first ||
               state.last[i] < tile.first + tile.count - 1;
   }
   if (ragged) {
-    AddValues<kFormat, kQueries, true>(args.pages, tile, next, state);
+    WeighTile<kFormat, kQueries, true>(args, tile, next, state);
   } else {
-    AddValues<kFormat, kQueries, false>(args.pages, tile, next, state);
+    WeighTile<kFormat, kQueries, false>(args, tile, next, state);
   }
 }
 
