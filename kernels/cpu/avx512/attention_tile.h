@@ -323,49 +323,70 @@ inline void CapScores(float softcap, const TileRows& tile, float* score) {
   }
 }
 
-// Scores to weights; what was summed so far shrinks where the maximum grew.
-// Values' scales join the weights.
+// The largest score of query i in the tile.
 template <bool kRagged>
-inline void Softmax(const AttentionArgs& args, const TileRows& tile, int64_t i,
-                    BlockState& state) {
-  if (args.softcap > 0) CapScores(args.softcap, tile, state.score[i]);
+inline float TileMaximum(const TileRows& tile, int64_t i,
+                         const BlockState& state) {
   const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
   __m512 largest = lowest;
   for (int64_t key = 0; key < tile.count; key += kLanes) {
-    const __mmask16 visible =
-        kRagged ? Visible(state, tile, i, key) : __mmask16{0xffff};
+    const __m512 score = _mm512_load_ps(&state.score[i][key]);
     largest = _mm512_max_ps(
-        largest, _mm512_mask_mov_ps(lowest, visible,
-                                    _mm512_load_ps(&state.score[i][key])));
+        largest, kRagged ? _mm512_mask_mov_ps(
+                               lowest, Visible(state, tile, i, key), score)
+                         : score);
   }
-  const float tile_maximum = _mm512_reduce_max_ps(largest);
-  const float maximum =
-      tile_maximum > state.maximum[i] ? tile_maximum : state.maximum[i];
-  const __m512 shift =
-      _mm512_set1_ps(maximum == -__builtin_inff() ? 0.0f : maximum);
-  const float shrink = _mm512_cvtss_f32(
-      Exp(_mm512_sub_ps(_mm512_set1_ps(state.maximum[i]), shift)));
-  __m512 total = _mm512_setzero_ps();
-  for (int64_t key = 0; key < tile.count; key += kLanes) {
-    const __mmask16 visible =
-        kRagged ? Visible(state, tile, i, key) : __mmask16{0xffff};
-    __m512 weight =
-        Exp(_mm512_sub_ps(_mm512_load_ps(&state.score[i][key]), shift));
-    weight = _mm512_maskz_mov_ps(visible, weight);
-    total = _mm512_add_ps(total, weight);
-    if (args.pages.format == ValueFormat::kE4m3) {
-      const __m512 scale = RowScales(args.pages.v_scale, tile.row + key);
-      weight = _mm512_maskz_mul_ps(visible, weight, scale);
+  return _mm512_reduce_max_ps(largest);
+}
+
+// Scores to weights; what was summed so far shrinks where the maximum grew.
+// Values' scales join the weights.
+template <bool kRagged>
+inline void Softmax(const AttentionArgs& args, const TileRows& tile,
+                    BlockState& state) {
+  const int64_t count = state.num_queries;
+  alignas(64) float shift[kMaxQueries] = {};
+  alignas(64) float shrink[kMaxQueries];
+  for (int64_t i = 0; i < count; ++i) {
+    if (args.softcap > 0) CapScores(args.softcap, tile, state.score[i]);
+    shift[i] = TileMaximum<kRagged>(tile, i, state);
+  }
+  // Of all queries at once: maximum, what is subtracted, what sums shrink by.
+  const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+  const __mmask16 used = Mask(count);
+  const __m512 before = _mm512_mask_loadu_ps(lowest, used, state.maximum);
+  const __m512 maximum = _mm512_max_ps(before, _mm512_load_ps(shift));
+  const __m512 subtracted = _mm512_mask_mov_ps(
+      maximum, _mm512_cmp_ps_mask(maximum, lowest, _CMP_EQ_OQ),
+      _mm512_setzero_ps());
+  _mm512_mask_storeu_ps(state.maximum, used, maximum);
+  _mm512_store_ps(shift, subtracted);
+  _mm512_store_ps(shrink, Exp(_mm512_sub_ps(before, subtracted)));
+  for (int64_t i = 0; i < count; ++i) {
+    const __m512 largest = _mm512_set1_ps(shift[i]);
+    __m512 total = _mm512_setzero_ps();
+#pragma GCC unroll 4
+    for (int64_t key = 0; key < kTileKeys; key += kLanes) {
+      if (kRagged && key >= tile.count) break;
+      const __mmask16 visible =
+          kRagged ? Visible(state, tile, i, key) : __mmask16{0xffff};
+      __m512 weight =
+          Exp(_mm512_sub_ps(_mm512_load_ps(&state.score[i][key]), largest));
+      weight = _mm512_maskz_mov_ps(visible, weight);
+      total = _mm512_add_ps(total, weight);
+      if (args.pages.format == ValueFormat::kE4m3) {
+        const __m512 scale = RowScales(args.pages.v_scale, tile.row + key);
+        weight = _mm512_maskz_mul_ps(visible, weight, scale);
+      }
+      _mm512_store_ps(&state.score[i][key], weight);
     }
-    _mm512_store_ps(&state.score[i][key], weight);
-  }
-  state.total[i] = state.total[i] * shrink + _mm512_reduce_add_ps(total);
-  state.maximum[i] = maximum;
-  if (shrink == 1.0f) return;
-  for (int64_t d = 0; d < args.pages.head_dim; d += kLanes) {
-    _mm512_store_ps(&state.sum[i][d],
-                    _mm512_mul_ps(_mm512_load_ps(&state.sum[i][d]),
-                                  _mm512_set1_ps(shrink)));
+    state.total[i] = state.total[i] * shrink[i] + _mm512_reduce_add_ps(total);
+    if (shrink[i] == 1.0f) continue;
+    for (int64_t d = 0; d < args.pages.head_dim; d += kLanes) {
+      _mm512_store_ps(&state.sum[i][d],
+                      _mm512_mul_ps(_mm512_load_ps(&state.sum[i][d]),
+                                    _mm512_set1_ps(shrink[i])));
+    }
   }
 }
 
@@ -420,9 +441,7 @@ inline void AddValues(const KvPagesView& pages, const TileRows& tile,
 template <ValueFormat kFormat, int kQueries, bool kRagged>
 inline void WeighTile(const AttentionArgs& args, const TileRows& tile,
                       const TileRows& next, BlockState& state) {
-  for (int64_t i = 0; i < state.num_queries; ++i) {
-    Softmax<kRagged>(args, tile, i, state);
-  }
+  Softmax<kRagged>(args, tile, state);
   // Two vectors of dims share the loads of weights, where sums of both fit in
   // registers.
   constexpr int64_t kStride = kQueries <= 8 ? 2 * kLanes : kLanes;
