@@ -171,7 +171,7 @@ inline void Prefetch(const KvPagesView& pages, const void* rows, int64_t row,
   const char* at =
       static_cast<const char*>(rows) + (row * pages.head_dim + d) * kBytes;
   for (int64_t i = 0; i < count * kBytes; i += 64) {
-    _mm_prefetch(at + i, _MM_HINT_T0);
+    _mm_prefetch(at + i, _MM_HINT_T1);
   }
 }
 
@@ -410,14 +410,15 @@ inline void AddValues(const KvPagesView& pages, const TileRows& tile,
       sum[p][i] = _mm512_load_ps(&state.sum[i][d + p * kLanes]);
     }
   }
+  const __mmask16 dims = Mask(pages.head_dim - d);
   for (int64_t key = 0; key < tile.count; ++key) {
     Prefetch<kFormat>(pages, pages.k, next.row[key], d, kParts * kLanes);
     __m512 value[kParts];
 #pragma GCC unroll 2
     for (int p = 0; p < kParts; ++p) {
-      const int64_t at = d + p * kLanes;
-      value[p] = Load<kFormat>(pages.v, tile.row[key] * pages.head_dim + at,
-                               Mask(pages.head_dim - at));
+      // Of two parts, both are whole.
+      const int64_t at = tile.row[key] * pages.head_dim + d + p * kLanes;
+      value[p] = Load<kFormat>(pages.v, at, kParts == 1 ? dims : 0xffff);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kQueries; ++i) {
