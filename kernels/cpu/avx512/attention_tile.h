@@ -209,8 +209,8 @@ inline void TurnKeys(const KvPagesView& pages, const TileRows& tile,
   } else {
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
-      out[i] = Load<kFormat>(
-          pages.k, tile.row[key + i] * pages.head_dim + d, Mask(left));
+      out[i] = Load<kFormat>(pages.k, tile.row[key + i] * pages.head_dim + d,
+                             Mask(left));
     }
     Transpose(out);
   }
@@ -236,7 +236,8 @@ inline void Scores(const KvPagesView& pages, const TileRows& tile, int64_t key,
     const int64_t left = pages.head_dim - d;
     const int64_t dims = left < kDims ? left : kDims;
     for (int64_t j = 0; j < dims; ++j) {
-      constexpr int kAhead = kGroups * 16 / kDims > 1 ? kGroups * 16 / kDims : 1;
+      constexpr int kAhead =
+          kGroups * 16 / kDims > 1 ? kGroups * 16 / kDims : 1;
       for (int64_t i = j * kAhead; i < (j + 1) * kAhead; ++i) {
         if (i >= 16 * kGroups) break;
         Prefetch<kFormat>(pages, pages.v, tile.row[key + i], d, kDims);
@@ -424,8 +425,8 @@ inline void AddValues(const KvPagesView& pages, const TileRows& tile,
     for (int i = 0; i < kQueries; ++i) {
       const __m512 weight = _mm512_set1_ps(state.score[i][key]);
       const int64_t position = tile.first + key;
-      const bool sees = !kRagged || (state.first[i] <= position &&
-                                     position <= state.last[i]);
+      const bool sees =
+          !kRagged || (state.first[i] <= position && position <= state.last[i]);
       const __mmask16 mask = static_cast<__mmask16>(-int{sees});
 #pragma GCC unroll 2
       for (int p = 0; p < kParts; ++p) {

@@ -14,7 +14,7 @@
 //   TokenBytes, Prepare    their size and how they come about
 //   Decoder                codes of packed weights to lanes, for gemm.h
 //   E2m1Table, AddBlock, E4m3Rows   the inner loops of gemv.h
-//   AddRest                what a tile of gemm.h leaves out
+//   AddRest                what the tiles of gemm.h leave out
 //
 // Every function is in an anonymous namespace: the including file's instruction
 // set must not leak.

@@ -221,7 +221,7 @@ struct F32Unit {
   };
 
   template <int kStrips, typename Job>
-  static inline void AddRest(const Job&, int64_t, int64_t) {}
+  static inline void AddRest(const Job&, int64_t) {}
 };
 
 }  // namespace

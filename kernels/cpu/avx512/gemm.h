@@ -214,13 +214,18 @@ struct Gemm {
     }
   }
 
+  // Steps that share scales.
+  static int64_t GroupSteps(const Job& job) {
+    return job.groups > 1 ? job.args.weight.group_size / Unit::kStep
+                          : job.steps;
+  }
+
   // totals += the chunk's product for the tokens from `token` on.
   template <int kStrips, int kTokens>
   static void Tile(const Job& job, int64_t token) {
     const int32_t* x = job.x.steps(job.k / kChunk, token);
     float* totals = job.totals + token * kStrips * kStripRows;
-    const int64_t group_steps =
-        job.groups > 1 ? job.args.weight.group_size / Unit::kStep : job.steps;
+    const int64_t group_steps = GroupSteps(job);
 #pragma GCC unroll 16
     for (int i = 0; i < kStrips * kTokens; ++i) {
       _mm_prefetch(reinterpret_cast<const char*>(totals + i * kStripRows),
@@ -244,9 +249,6 @@ struct Gemm {
         }
       }
     }
-    for (int64_t t = 0; t < kTokens; ++t) {
-      Unit::template AddRest<kStrips>(job, group_steps, token + t);
-    }
   }
 
   using TileBody = void (*)(const Job&, int64_t token);
@@ -255,6 +257,15 @@ struct Gemm {
       {Tile<2, 1>, Tile<2, 2>, Tile<2, 3>, Tile<2, 4>},
       {Tile<3, 1>, Tile<3, 2>, Tile<3, 3>, Tile<3, 4>},
       {Tile<4, 1>, Tile<4, 2>, Tile<4, 3>, Tile<4, 4>}};
+
+  // What tiles leave out, of all tokens.
+  template <int kStrips>
+  static void Rest(const Job& job) {
+    Unit::template AddRest<kStrips>(job, GroupSteps(job));
+  }
+  using RestBody = void (*)(const Job&);
+  static constexpr RestBody kRests[kMaxStrips] = {Rest<1>, Rest<2>, Rest<3>,
+                                                  Rest<4>};
 
   // Scales, bias and residual of all tokens.
   template <int kStrips>
@@ -328,6 +339,7 @@ struct Gemm {
               num_tokens - t < tile_tokens ? num_tokens - t : tile_tokens;
           kTiles[job.strips - 1][tokens - 1](job, t);
         }
+        kRests[job.strips - 1](job);
       }
       kStores[job.strips - 1](job, num_tokens);
     }

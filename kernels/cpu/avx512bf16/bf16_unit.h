@@ -237,7 +237,7 @@ struct Bf16Unit {
   };
 
   template <int kStrips, typename Job>
-  static inline void AddRest(const Job&, int64_t, int64_t) {}
+  static inline void AddRest(const Job&, int64_t) {}
 };
 
 }  // namespace

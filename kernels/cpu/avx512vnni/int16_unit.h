@@ -9,8 +9,8 @@
 // the last three, is nothing but for values below 1/8, of which a token has
 // few (the largest is 448). So one dot of high parts does nearly all of the
 // work, and low parts are added where there are any: for a block of 128 in
-// gemv.h, for a run of 8 in gemm.h. Sums of a group are exact integers,
-// 256 * 12 * 448 * 2^6 < 2^31.
+// gemv.h; in gemm.h pair by pair, from a list. Sums of a group are exact
+// integers, 256 * 12 * 448 * 2^6 < 2^31.
 
 #include <immintrin.h>
 
@@ -26,8 +26,6 @@ using avx512::kBlock;
 using avx512::kVectors;
 using avx512::LowBits64;
 
-constexpr int64_t kRun =
-    8;  // elements that one bit of Tokens::low_runs tells of
 constexpr int64_t kChunk = 2 * avx512::kChunkSteps;  // of gemm.h, elements
 
 // 32 e4m3 codes, one in the low byte of each 16-bit lane (the high byte is
@@ -85,35 +83,48 @@ struct Int16Unit {
     return _mm512_load_si512(kTable);
   }
 
+  // The low parts of one pair of a token.
+  struct LowPair {
+    uint32_t at;   // token * kChunkSteps + step of the chunk
+    int32_t pair;  // two 16-bit integers
+  };
+
   struct Tokens {
-    const int16_t* high;       // in the order of gemv.h or of gemm.h
-    const int16_t* low;        // likewise; in gemm.h only runs of low_runs
-    const uint16_t* low_runs;  // [tokens][blocks] bit r: low parts in run r
-    const float* scale;        // [tokens] NaN where a code is
+    const int16_t* high;  // in the order of gemv.h or of gemm.h
+    const float* scale;   // [tokens] NaN where a code is
     int64_t count;
     int64_t blocks;
     int64_t first;  // of the matmul's tokens
+    // gemv.h: the low parts, likewise; which blocks have any, of all tokens.
+    const int16_t* low = nullptr;
+    const uint8_t* low_blocks = nullptr;
+    // gemm.h: [chunks][slices of kSliceTokens], each with room for all pairs.
+    const LowPair* low_pairs = nullptr;
+    const int32_t* num_low_pairs = nullptr;
 
     const int32_t* steps(int64_t chunk, int64_t token) const {
       return reinterpret_cast<const int32_t*>(high) +
              (chunk * count + token) * avx512::kChunkSteps;
     }
-    const int32_t* low_steps(int64_t chunk, int64_t token) const {
-      return steps(chunk, token) + (low - high) / kStep;
-    }
   };
+
+  // Tokens whose low parts are one list: a thread's job in Prepare.
+  static constexpr int64_t kSliceTokens = 64;
 
   // Elements of a token, in whole chunks.
   static int64_t Padded(int64_t k) {
     return avx512::CeilDiv(k, kChunk) * kChunk;
   }
+  // Pairs take the most: what tokens of ordinary models leave untouched of it
+  // costs no memory.
   static int64_t TokenBytes(int64_t k) {
-    return 2 * Padded(k) * 2 + Padded(k) / kBlock * 2 + 4;
+    return Padded(k) * 2 + Padded(k) / kStep * int64_t{sizeof(LowPair)} +
+           Padded(k) / kBlock + Padded(k) / kChunk * 4 + 4;
   }
 
-  // One block of a token in the order of packed_rows.h; the bits of its runs.
-  static uint16_t BlockOrder(const uint8_t* q, int64_t left, int16_t* high,
-                             int16_t* low, __mmask64& nan) {
+  // One block of a token in the order of gemv.h; whether it has low parts.
+  static bool BlockOrder(const uint8_t* q, int64_t left, int16_t* high,
+                         int16_t* low, __mmask64& nan) {
     const __m512i a = _mm512_maskz_loadu_epi8(LowBits64(left), q);
     const __m512i b = _mm512_maskz_loadu_epi8(LowBits64(left - 64), q + 64);
     nan |= Nans(a) | Nans(b);
@@ -128,14 +139,17 @@ struct Int16Unit {
       _mm512_storeu_si512(low + 32 * i, x.low);
       any = _mm512_or_si512(any, x.low);
     }
-    return _mm512_test_epi32_mask(any, any);
+    return _mm512_test_epi32_mask(any, any) != 0;
   }
 
   // One block of a token in the order of gemm.h's steps: elements i and i + 4
-  // of each eight are a pair.
-  static uint16_t StepOrder(const uint8_t* q, int64_t left, int16_t* high,
-                            int16_t* low, __mmask64& nan) {
-    uint16_t runs = 0;
+  // of each eight are a pair. Its low parts join a list, numbered from `at` on;
+  // returns their number.
+  static int64_t StepOrder(const uint8_t* q, int64_t left, int16_t* high,
+                           uint32_t at, LowPair* low, __mmask64& nan) {
+    const __m512i lane =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int64_t count = 0;
     for (int part = 0; part < 4; ++part) {
       const __m256i codes = _mm256_maskz_loadu_epi8(
           static_cast<__mmask32>(LowBits64(left - 32 * part)), q + 32 * part);
@@ -145,15 +159,20 @@ struct Int16Unit {
           _mm512_unpacklo_epi16(wide, _mm512_bsrli_epi128(wide, 8));
       const HighLow x = Split(pairs);
       _mm512_storeu_si512(high + 32 * part, x.high);
-      const unsigned lanes = _mm512_test_epi64_mask(x.low, x.low);
-      if (lanes == 0) continue;
-      _mm512_storeu_si512(low + 32 * part, x.low);
-      const unsigned even = lanes | lanes >> 1;  // bits 0, 2, 4, 6
-      const unsigned bits =
-          (even & 1) | (even >> 1 & 2) | (even >> 2 & 4) | (even >> 3 & 8);
-      runs = static_cast<uint16_t>(runs | bits << (4 * part));
+      const __mmask16 bits = _mm512_test_epi32_mask(x.low, x.low);
+      if (bits == 0) continue;
+      alignas(64) int32_t pair[16], place[16];
+      const int32_t base = static_cast<int32_t>(at) + 16 * part;
+      _mm512_store_si512(pair, _mm512_maskz_compress_epi32(bits, x.low));
+      _mm512_store_si512(
+          place, _mm512_maskz_compress_epi32(
+                     bits, _mm512_add_epi32(lane, _mm512_set1_epi32(base))));
+      const int num_bits = __builtin_popcount(bits);
+      for (int i = 0; i < num_bits; ++i) {
+        low[count++] = {static_cast<uint32_t>(place[i]), pair[i]};
+      }
     }
-    return runs;
+    return count;
   }
 
   static __mmask64 Nans(__m512i codes) {
@@ -161,50 +180,85 @@ struct Int16Unit {
     return _mm512_cmpeq_epi8_mask(_mm512_and_si512(codes, nan), nan);
   }
 
+  // A NaN anywhere in a token spoils it all: its scale becomes one.
+  static void NoteNan(float* scale) {
+    const float nan = __builtin_nanf("");
+    __atomic_store(scale, &nan, __ATOMIC_RELAXED);
+  }
+
   static Tokens Prepare(const MatmulA8Args& args, int64_t first, int64_t count,
                         bool few, const Exec& exec, uint8_t* workspace) {
-    const int64_t k = args.weight.k;
-    const int64_t padded = Padded(k);
+    const int64_t padded = Padded(args.weight.k);
     const int64_t blocks = padded / kBlock;
     int16_t* high = reinterpret_cast<int16_t*>(workspace);
-    int16_t* low = high + count * padded;
-    float* scale = reinterpret_cast<float*>(low + count * padded);
-    uint16_t* low_runs = reinterpret_cast<uint16_t*>(scale + count);
-    ParallelFor(exec, count, 8, [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; ++t) {
-        const uint8_t* q = args.x.data + (first + t) * k;
-        uint16_t* runs = low_runs + t * blocks;
+    void* behind = high + count * padded;
+    float* scale = static_cast<float*>(behind);
+    for (int64_t t = 0; t < count; ++t) scale[t] = args.x.scale[first + t];
+    behind = scale + count;
+    Tokens x = {.high = high,
+                .scale = scale,
+                .count = count,
+                .blocks = blocks,
+                .first = first};
+    if (few) {
+      PrepareFew(args, x, high, scale, static_cast<int16_t*>(behind));
+    } else {
+      PrepareMany(args, x, high, scale, behind, exec);
+    }
+    return x;
+  }
+
+  static void PrepareFew(const MatmulA8Args& args, Tokens& x, int16_t* high,
+                         float* scale, int16_t* low) {
+    const int64_t k = args.weight.k;
+    uint8_t* low_blocks =
+        reinterpret_cast<uint8_t*>(low + x.count * x.blocks * kBlock);
+    for (int64_t b = 0; b < x.blocks; ++b) {
+      low_blocks[b] = 0;
+      for (int64_t t = 0; t < x.count; ++t) {
+        const uint8_t* q = args.x.data + (x.first + t) * k + b * kBlock;
+        const int64_t at = (t * x.blocks + b) * kBlock;
         __mmask64 nan = 0;
-        for (int64_t b = 0; b < blocks; ++b) {
-          const int64_t begins = b * kBlock;
-          if (few) {
-            const int64_t at = t * padded + begins;
-            runs[b] =
-                BlockOrder(q + begins, k - begins, high + at, low + at, nan);
-          } else {
-            const int64_t at =
-                (begins / kChunk * count + t) * kChunk + begins % kChunk;
-            runs[b] =
-                StepOrder(q + begins, k - begins, high + at, low + at, nan);
-          }
-        }
-        scale[t] = nan ? __builtin_nanf("") : args.x.scale[first + t];
-      }
-    });
-    // The few are met with a weight together.
-    for (int64_t t = 1; few && t < count; ++t) {
-      for (int64_t b = 0; b < blocks; ++b) {
-        low_runs[b] =
-            static_cast<uint16_t>(low_runs[b] | low_runs[t * blocks + b]);
+        low_blocks[b] |= static_cast<uint8_t>(
+            BlockOrder(q, k - b * kBlock, high + at, low + at, nan));
+        if (nan != 0) NoteNan(scale + t);
       }
     }
-    return {.high = high,
-            .low = low,
-            .low_runs = low_runs,
-            .scale = scale,
-            .count = count,
-            .blocks = blocks,
-            .first = first};
+    x.low = low;
+    x.low_blocks = low_blocks;
+  }
+
+  static void PrepareMany(const MatmulA8Args& args, Tokens& x, int16_t* high,
+                          float* scale, void* workspace, const Exec& exec) {
+    const int64_t k = args.weight.k;
+    const int64_t slices = avx512::CeilDiv(x.count, kSliceTokens);
+    const int64_t chunks = x.blocks * kBlock / kChunk;
+    int32_t* num_low = static_cast<int32_t*>(workspace);
+    LowPair* low = reinterpret_cast<LowPair*>(num_low + chunks * slices);
+    ParallelFor(exec, chunks * slices, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t job = begin; job < end; ++job) {
+        const int64_t chunk = job / slices;
+        const int64_t slice = job % slices * kSliceTokens;
+        LowPair* list = low + (chunk * x.count + slice) * avx512::kChunkSteps;
+        int64_t size = 0;
+        for (int64_t t = slice; t < slice + kSliceTokens && t < x.count; ++t) {
+          const uint8_t* q = args.x.data + (x.first + t) * k;
+          int16_t* out = high + (chunk * x.count + t) * kChunk;
+          __mmask64 nan = 0;
+          for (int64_t in = 0; in < kChunk; in += kBlock) {
+            const int64_t at = chunk * kChunk + in;
+            const uint32_t place =
+                static_cast<uint32_t>(t * avx512::kChunkSteps + in / kStep);
+            size +=
+                StepOrder(q + at, k - at, out + in, place, list + size, nan);
+          }
+          if (nan != 0) NoteNan(scale + t);
+        }
+        num_low[job] = static_cast<int32_t>(size);
+      }
+    });
+    x.low_pairs = low;
+    x.num_low_pairs = num_low;
   }
 
   // sum[t] += scale * (block of weights) . (block of token t).
@@ -218,7 +272,7 @@ struct Int16Unit {
       const __m512 dot = ToF32(DotBlock(w, at));
       sum[t] = _mm512_fmadd_ps(dot, scale, sum[t]);
     }
-    if (x.low_runs[block] == 0) return;
+    if (x.low_blocks[block] == 0) return;
     const __m512 eighth = _mm512_mul_ps(scale, _mm512_set1_ps(0.125f));
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
@@ -245,56 +299,42 @@ struct Int16Unit {
     }
   };
 
-  // Low parts of one token, run by run.
+  // The low parts of all tokens in the chunk.
   template <int kStrips, typename Job>
-  static inline void AddRest(const Job& job, int64_t group_steps,
-                             int64_t token) {
-    constexpr int64_t kSteps = kRun / kStep;
-    const uint16_t* runs =
-        job.x.low_runs + token * job.x.blocks + job.k / kBlock;
-    uint32_t left = runs[0] | uint32_t{runs[1]} << 16;
-    if (left == 0) return;
-    const int32_t* x = job.x.low_steps(job.k / kChunk, token);
-    float* totals = job.totals + token * kStrips * avx512::kStripRows;
-    const int64_t log2_group_steps =
-        __builtin_ctzll(static_cast<unsigned long long>(group_steps));
-    __m512 total[kStrips];
-#pragma GCC unroll 4
-    for (int s = 0; s < kStrips; ++s) {
-      total[s] = _mm512_load_ps(totals + s * avx512::kStripRows);
+  static inline void AddRest(const Job& job, int64_t group_steps) {
+    constexpr int64_t kRows = kStrips * avx512::kStripRows;
+    alignas(64) float scales[avx512::kChunkGroups * kRows];
+    for (int64_t i = 0; i < job.groups * kRows; i += avx512::kLanes) {
+      _mm512_store_ps(scales + i,
+                      _mm512_mul_ps(_mm512_load_ps(job.slab.scales + i),
+                                    _mm512_set1_ps(0.125f)));
     }
-    for (; left != 0; left &= left - 1) {
-      const int64_t step = __builtin_ctz(left) * kSteps;
-      const int64_t group = job.groups > 1 ? step >> log2_group_steps : 0;
-      const int32_t* weights =
-          job.slab.weights + step * kStrips * avx512::kStripRows;
-      Sum sum[kStrips];
-#pragma GCC unroll 4
-      for (int s = 0; s < kStrips; ++s) sum[s] = Zero();
-#pragma GCC unroll 4
-      for (int64_t i = 0; i < kSteps; ++i) {
-        const __m512i low = _mm512_set1_epi32(x[step + i]);
+    const int log2_group = __builtin_ctzll(
+        static_cast<unsigned long long>(job.groups > 1 ? group_steps : kChunk));
+    const int64_t chunk = job.k / kChunk;
+    const int64_t slices = avx512::CeilDiv(job.x.count, kSliceTokens);
+    for (int64_t slice = 0; slice < slices; ++slice) {
+      const LowPair* low =
+          job.x.low_pairs +
+          (chunk * job.x.count + slice * kSliceTokens) * avx512::kChunkSteps;
+      const int64_t size = job.x.num_low_pairs[chunk * slices + slice];
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t step = low[i].at % avx512::kChunkSteps;
+        const int64_t token = low[i].at / avx512::kChunkSteps;
+        const __m512i pair = _mm512_set1_epi32(low[i].pair);
+        const int32_t* weights = job.slab.weights + step * kRows;
+        const float* scale = scales + (step >> log2_group) * kRows;
+        float* total = job.totals + token * kRows;
 #pragma GCC unroll 4
         for (int s = 0; s < kStrips; ++s) {
-          sum[s] = Dot(sum[s],
-                       _mm512_load_si512(weights + (i * kStrips + s) *
-                                                       avx512::kStripRows),
-                       low);
+          const int64_t strip = s * avx512::kStripRows;
+          const Sum sum = Dot(Zero(), _mm512_load_si512(weights + strip), pair);
+          _mm512_store_ps(
+              total + strip,
+              _mm512_fmadd_ps(ToF32(sum), _mm512_load_ps(scale + strip),
+                              _mm512_load_ps(total + strip)));
         }
       }
-      const float* scales =
-          job.slab.scales + group * kStrips * avx512::kStripRows;
-#pragma GCC unroll 4
-      for (int s = 0; s < kStrips; ++s) {
-        const __m512 eighth =
-            _mm512_mul_ps(_mm512_load_ps(scales + s * avx512::kStripRows),
-                          _mm512_set1_ps(0.125f));
-        total[s] = _mm512_fmadd_ps(ToF32(sum[s]), eighth, total[s]);
-      }
-    }
-#pragma GCC unroll 4
-    for (int s = 0; s < kStrips; ++s) {
-      _mm512_store_ps(totals + s * avx512::kStripRows, total[s]);
     }
   }
 };
