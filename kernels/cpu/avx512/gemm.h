@@ -22,6 +22,7 @@
 
 #include "kernels/core/ops.h"
 #include "kernels/cpu/avx512/packed_rows.h"
+#include "kernels/cpu/int16_tokens.h"
 
 namespace zqfp::kernels::avx512 {
 namespace {
@@ -29,7 +30,6 @@ namespace {
 constexpr int64_t kStripRows = 16;
 constexpr int64_t kMaxStrips = 4;
 constexpr int64_t kSlabRows = kStripRows * kMaxStrips;
-constexpr int64_t kChunkSteps = 128;
 constexpr int64_t kChunkGroups = 8;  // the most: 256 elements in groups of 32
 // 4 strips x 4 tokens: 16 sums, 4 weights and a token in registers. With 4 x 6
 // an Emerald Rapids core does 4.5 G vpdpwssd a second, with these 5.9 (November

@@ -26,7 +26,7 @@ using avx512::kBlock;
 using avx512::kVectors;
 using avx512::LowBits64;
 
-constexpr int64_t kChunk = 2 * avx512::kChunkSteps;  // of gemm.h, elements
+constexpr int64_t kChunk = 2 * kChunkSteps;  // of gemm.h, elements
 
 inline __m512bh AsBf16(__m512i v) { return (__m512bh)v; }
 
@@ -92,7 +92,7 @@ struct Bf16Unit {
 
     const int32_t* steps(int64_t chunk, int64_t token) const {
       return reinterpret_cast<const int32_t*>(x) +
-             (chunk * count + token) * avx512::kChunkSteps;
+             (chunk * count + token) * kChunkSteps;
     }
   };
 

@@ -2,15 +2,9 @@
 #ifndef ZQFP_KERNELS_CPU_AVX512VNNI_INT16_UNIT_H_
 #define ZQFP_KERNELS_CPU_AVX512VNNI_INT16_UNIT_H_
 
-// Exact e2m1 x e4m3 on 16-bit integers.
-//
-// Twice an e2m1 value is an integer of at most 12. An e4m3 value is an integer
-// of 18 bits in units of 2^-9: 8 high + low, where high has 15 bits and low,
-// the last three, is nothing but for values below 1/8, of which a token has
-// few (the largest is 448). So one dot of high parts does nearly all of the
-// work, and low parts are added where there are any: for a block of 128 in
-// gemv.h; in gemm.h pair by pair, from a list. Sums of a group are exact
-// integers, 256 * 12 * 448 * 2^6 < 2^31.
+// Exact e2m1 x e4m3 on dots of 16-bit integers (int16_tokens.h). In gemv.h,
+// whose tokens lie in the order of its loads, low parts are added for a block
+// of 128 where any token has some.
 
 #include <immintrin.h>
 
@@ -18,6 +12,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/avx512/gemm.h"
 #include "kernels/cpu/avx512/packed_rows.h"
+#include "kernels/cpu/int16_tokens.h"
 
 namespace zqfp::kernels::avx512vnni {
 namespace {
@@ -25,8 +20,6 @@ namespace {
 using avx512::kBlock;
 using avx512::kVectors;
 using avx512::LowBits64;
-
-constexpr int64_t kChunk = 2 * avx512::kChunkSteps;  // of gemm.h, elements
 
 // 32 e4m3 codes, one in the low byte of each 16-bit lane (the high byte is
 // ignored), as 8 high + low.
@@ -60,7 +53,7 @@ inline HighLow Split(__m512i lanes) {
 struct Int16Unit {
   using Sum = __m512i;
   static constexpr int64_t kStep = 2;
-  static constexpr float kFactor = 1.0f / 128;  // 2^-1 of weights, 2^-6 of high
+  static constexpr float kFactor = kInt16Factor;
   static constexpr bool kFoldsShift = false;
   static constexpr bool kKnowsE2m1 = true;
   static constexpr bool kKnowsE4m3 = false;
@@ -83,44 +76,15 @@ struct Int16Unit {
     return _mm512_load_si512(kTable);
   }
 
-  // The low parts of one pair of a token.
-  struct LowPair {
-    uint32_t at;   // token * kChunkSteps + step of the chunk
-    int32_t pair;  // two 16-bit integers
-  };
-
-  struct Tokens {
-    const int16_t* high;  // in the order of gemv.h or of gemm.h
-    const float* scale;   // [tokens] NaN where a code is
-    int64_t count;
-    int64_t blocks;
-    int64_t first;  // of the matmul's tokens
-    // gemv.h: the low parts, likewise; which blocks have any, of all tokens.
+  struct Tokens : Int16Tokens {
+    // gemv.h: `high` and `low` [tokens][blocks][kBlock]; which blocks have low
+    // parts, of all tokens.
     const int16_t* low = nullptr;
     const uint8_t* low_blocks = nullptr;
-    // gemm.h: [chunks][slices of kSliceTokens], each with room for all pairs.
-    const LowPair* low_pairs = nullptr;
-    const int32_t* num_low_pairs = nullptr;
-
-    const int32_t* steps(int64_t chunk, int64_t token) const {
-      return reinterpret_cast<const int32_t*>(high) +
-             (chunk * count + token) * avx512::kChunkSteps;
-    }
+    int64_t blocks = 0;
   };
 
-  // Tokens whose low parts are one list: a thread's job in Prepare.
-  static constexpr int64_t kSliceTokens = 64;
-
-  // Elements of a token, in whole chunks.
-  static int64_t Padded(int64_t k) {
-    return avx512::CeilDiv(k, kChunk) * kChunk;
-  }
-  // Pairs take the most: what tokens of ordinary models leave untouched of it
-  // costs no memory.
-  static int64_t TokenBytes(int64_t k) {
-    return Padded(k) * 2 + Padded(k) / kStep * int64_t{sizeof(LowPair)} +
-           Padded(k) / kBlock + Padded(k) / kChunk * 4 + 4;
-  }
+  static int64_t TokenBytes(int64_t k) { return Int16TokenBytes(k); }
 
   // One block of a token in the order of gemv.h; whether it has low parts.
   static bool BlockOrder(const uint8_t* q, int64_t left, int16_t* high,
@@ -142,36 +106,36 @@ struct Int16Unit {
     return _mm512_test_epi32_mask(any, any) != 0;
   }
 
-  // One block of a token in the order of gemm.h's steps: elements i and i + 4
-  // of each eight are a pair. Its low parts join a list, numbered from `at` on;
-  // returns their number.
+  // A chunk of a token for PrepareInt16Tokens.
   static int64_t StepOrder(const uint8_t* q, int64_t left, int16_t* high,
-                           uint32_t at, LowPair* low, __mmask64& nan) {
+                           uint32_t at, LowPair* low, bool* nan) {
     const __m512i lane =
         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __mmask64 nans = 0;
     int64_t count = 0;
-    for (int part = 0; part < 4; ++part) {
+    for (int64_t part = 0; part < kChunkElements; part += 32) {
       const __m256i codes = _mm256_maskz_loadu_epi8(
-          static_cast<__mmask32>(LowBits64(left - 32 * part)), q + 32 * part);
+          static_cast<__mmask32>(LowBits64(left - part)), q + part);
       const __m512i wide = _mm512_cvtepu8_epi16(codes);
-      nan |= Nans(wide);
+      nans |= Nans(wide);
       const __m512i pairs =
           _mm512_unpacklo_epi16(wide, _mm512_bsrli_epi128(wide, 8));
       const HighLow x = Split(pairs);
-      _mm512_storeu_si512(high + 32 * part, x.high);
+      _mm512_storeu_si512(high + part, x.high);
       const __mmask16 bits = _mm512_test_epi32_mask(x.low, x.low);
       if (bits == 0) continue;
       alignas(64) int32_t pair[16], place[16];
-      const int32_t base = static_cast<int32_t>(at) + 16 * part;
+      const __m512i first = _mm512_set1_epi32(static_cast<int32_t>(at) +
+                                              static_cast<int32_t>(part / 2));
       _mm512_store_si512(pair, _mm512_maskz_compress_epi32(bits, x.low));
-      _mm512_store_si512(
-          place, _mm512_maskz_compress_epi32(
-                     bits, _mm512_add_epi32(lane, _mm512_set1_epi32(base))));
+      _mm512_store_si512(place, _mm512_maskz_compress_epi32(
+                                    bits, _mm512_add_epi32(lane, first)));
       const int num_bits = __builtin_popcount(bits);
       for (int i = 0; i < num_bits; ++i) {
         low[count++] = {static_cast<uint32_t>(place[i]), pair[i]};
       }
     }
+    *nan = nans != 0;
     return count;
   }
 
@@ -180,85 +144,36 @@ struct Int16Unit {
     return _mm512_cmpeq_epi8_mask(_mm512_and_si512(codes, nan), nan);
   }
 
-  // A NaN anywhere in a token spoils it all: its scale becomes one.
-  static void NoteNan(float* scale) {
-    const float nan = __builtin_nanf("");
-    __atomic_store(scale, &nan, __ATOMIC_RELAXED);
-  }
-
   static Tokens Prepare(const MatmulA8Args& args, int64_t first, int64_t count,
                         bool few, const Exec& exec, uint8_t* workspace) {
-    const int64_t padded = Padded(args.weight.k);
-    const int64_t blocks = padded / kBlock;
-    int16_t* high = reinterpret_cast<int16_t*>(workspace);
-    void* behind = high + count * padded;
-    float* scale = static_cast<float*>(behind);
-    for (int64_t t = 0; t < count; ++t) scale[t] = args.x.scale[first + t];
-    behind = scale + count;
-    Tokens x = {.high = high,
-                .scale = scale,
-                .count = count,
-                .blocks = blocks,
-                .first = first};
-    if (few) {
-      PrepareFew(args, x, high, scale, static_cast<int16_t*>(behind));
-    } else {
-      PrepareMany(args, x, high, scale, behind, exec);
-    }
-    return x;
+    if (few) return PrepareFew(args, first, count, workspace);
+    return {PrepareInt16Tokens(args, first, count, exec, workspace, StepOrder)};
   }
 
-  static void PrepareFew(const MatmulA8Args& args, Tokens& x, int16_t* high,
-                         float* scale, int16_t* low) {
+  static Tokens PrepareFew(const MatmulA8Args& args, int64_t first,
+                           int64_t count, uint8_t* workspace) {
     const int64_t k = args.weight.k;
-    uint8_t* low_blocks =
-        reinterpret_cast<uint8_t*>(low + x.count * x.blocks * kBlock);
-    for (int64_t b = 0; b < x.blocks; ++b) {
-      low_blocks[b] = 0;
-      for (int64_t t = 0; t < x.count; ++t) {
-        const uint8_t* q = args.x.data + (x.first + t) * k + b * kBlock;
-        const int64_t at = (t * x.blocks + b) * kBlock;
-        __mmask64 nan = 0;
+    const int64_t blocks = avx512::CeilDiv(k, kBlock);
+    int16_t* high = reinterpret_cast<int16_t*>(workspace);
+    int16_t* low = high + count * blocks * kBlock;
+    float* scale = reinterpret_cast<float*>(low + count * blocks * kBlock);
+    uint8_t* low_blocks = reinterpret_cast<uint8_t*>(scale + count);
+    for (int64_t b = 0; b < blocks; ++b) low_blocks[b] = 0;
+    for (int64_t t = 0; t < count; ++t) {
+      __mmask64 nan = 0;
+      for (int64_t b = 0; b < blocks; ++b) {
+        const uint8_t* q = args.x.data + (first + t) * k + b * kBlock;
+        const int64_t at = (t * blocks + b) * kBlock;
         low_blocks[b] |= static_cast<uint8_t>(
             BlockOrder(q, k - b * kBlock, high + at, low + at, nan));
-        if (nan != 0) NoteNan(scale + t);
       }
+      scale[t] = nan != 0 ? __builtin_nanf("") : args.x.scale[first + t];
     }
+    Tokens x = {{.high = high, .scale = scale, .count = count, .first = first}};
     x.low = low;
     x.low_blocks = low_blocks;
-  }
-
-  static void PrepareMany(const MatmulA8Args& args, Tokens& x, int16_t* high,
-                          float* scale, void* workspace, const Exec& exec) {
-    const int64_t k = args.weight.k;
-    const int64_t slices = avx512::CeilDiv(x.count, kSliceTokens);
-    const int64_t chunks = x.blocks * kBlock / kChunk;
-    int32_t* num_low = static_cast<int32_t*>(workspace);
-    LowPair* low = reinterpret_cast<LowPair*>(num_low + chunks * slices);
-    ParallelFor(exec, chunks * slices, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t job = begin; job < end; ++job) {
-        const int64_t chunk = job / slices;
-        const int64_t slice = job % slices * kSliceTokens;
-        LowPair* list = low + (chunk * x.count + slice) * avx512::kChunkSteps;
-        int64_t size = 0;
-        for (int64_t t = slice; t < slice + kSliceTokens && t < x.count; ++t) {
-          const uint8_t* q = args.x.data + (x.first + t) * k;
-          int16_t* out = high + (chunk * x.count + t) * kChunk;
-          __mmask64 nan = 0;
-          for (int64_t in = 0; in < kChunk; in += kBlock) {
-            const int64_t at = chunk * kChunk + in;
-            const uint32_t place =
-                static_cast<uint32_t>(t * avx512::kChunkSteps + in / kStep);
-            size +=
-                StepOrder(q + at, k - at, out + in, place, list + size, nan);
-          }
-          if (nan != 0) NoteNan(scale + t);
-        }
-        num_low[job] = static_cast<int32_t>(size);
-      }
-    });
-    x.low_pairs = low;
-    x.num_low_pairs = num_low;
+    x.blocks = blocks;
+    return x;
   }
 
   // sum[t] += scale * (block of weights) . (block of token t).
@@ -309,33 +224,24 @@ struct Int16Unit {
                       _mm512_mul_ps(_mm512_load_ps(job.slab.scales + i),
                                     _mm512_set1_ps(0.125f)));
     }
-    const int log2_group = __builtin_ctzll(
-        static_cast<unsigned long long>(job.groups > 1 ? group_steps : kChunk));
-    const int64_t chunk = job.k / kChunk;
-    const int64_t slices = avx512::CeilDiv(job.x.count, kSliceTokens);
-    for (int64_t slice = 0; slice < slices; ++slice) {
-      const LowPair* low =
-          job.x.low_pairs +
-          (chunk * job.x.count + slice * kSliceTokens) * avx512::kChunkSteps;
-      const int64_t size = job.x.num_low_pairs[chunk * slices + slice];
-      for (int64_t i = 0; i < size; ++i) {
-        const int64_t step = low[i].at % avx512::kChunkSteps;
-        const int64_t token = low[i].at / avx512::kChunkSteps;
-        const __m512i pair = _mm512_set1_epi32(low[i].pair);
-        const int32_t* weights = job.slab.weights + step * kRows;
-        const float* scale = scales + (step >> log2_group) * kRows;
-        float* total = job.totals + token * kRows;
+    const int log2_group = __builtin_ctzll(static_cast<unsigned long long>(
+        job.groups > 1 ? group_steps : kChunkElements));
+    job.x.ForEachLowPair(
+        job.k / kChunkElements, [&](int64_t token, int64_t step, int32_t pair) {
+          const int32_t* weights = job.slab.weights + step * kRows;
+          const float* scale = scales + (step >> log2_group) * kRows;
+          float* total = job.totals + token * kRows;
 #pragma GCC unroll 4
-        for (int s = 0; s < kStrips; ++s) {
-          const int64_t strip = s * avx512::kStripRows;
-          const Sum sum = Dot(Zero(), _mm512_load_si512(weights + strip), pair);
-          _mm512_store_ps(
-              total + strip,
-              _mm512_fmadd_ps(ToF32(sum), _mm512_load_ps(scale + strip),
-                              _mm512_load_ps(total + strip)));
-        }
-      }
-    }
+          for (int s = 0; s < kStrips; ++s) {
+            const int64_t strip = s * avx512::kStripRows;
+            const Sum sum = Dot(Zero(), _mm512_load_si512(weights + strip),
+                                _mm512_set1_epi32(pair));
+            _mm512_store_ps(
+                total + strip,
+                _mm512_fmadd_ps(ToF32(sum), _mm512_load_ps(scale + strip),
+                                _mm512_load_ps(total + strip)));
+          }
+        });
   }
 };
 
