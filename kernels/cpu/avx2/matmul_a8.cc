@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/avx2/avx2.h"
+#include "kernels/cpu/avx2/gemm.h"
+#include "kernels/cpu/avx2/gemv.h"
+#include "kernels/cpu/avx2/int16_tokens.h"
 #include "kernels/cpu/avx2/lanes.h"
 #include "kernels/cpu/quantized_matmul_f32.h"
 
@@ -58,13 +61,68 @@ struct F32x8 {
   }
 };
 
+// Tokens that one pass over the weights serves; bounds the workspace.
+constexpr int64_t kMaxTokens = 512;
+
+int64_t IntegerTokenBytes(int64_t tokens, int64_t k) {
+  return (tokens * Int16TokenBytes(k) + 63) / 64 * 64;
+}
+
+int64_t IntegerBytes(const WorkspaceQuery& query) {
+  const int64_t tokens =
+      query.num_tokens < kMaxTokens ? query.num_tokens : kMaxTokens;
+  const int64_t many = IntegerTokenBytes(tokens, query.k) +
+                       query.num_threads * GemmBytes(tokens);
+  const int64_t few = FewBytes(query.k);
+  return LowRankBytes(query) + (many > few ? many : few);
+}
+
+// Few tokens of e2m1 (free and shift scales) or e4m3 weights, many of e2m1.
+void FastMatmul(MatmulA8Args args, const Exec& exec) {
+  uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
+  if (args.weight.lorc.rank > 0) {
+    LowRank<F32x8>::Run({.m = args.m,
+                         .rows = {.codes = args.x.data, .scale = args.x.scale},
+                         .weight = args.weight,
+                         .residual = args.residual,
+                         .y = args.y},
+                        exec);
+    args.residual = args.y;
+    workspace += LowRankBytes(
+        {.num_tokens = args.m, .lorc_rank = args.weight.lorc.rank});
+  }
+  for (int64_t first = 0; first < args.m; first += kMaxTokens) {
+    const int64_t left = args.m - first;
+    const int64_t count = left < kMaxTokens ? left : kMaxTokens;
+    if (count <= kMaxFew) {
+      Gemv(args, first, count, exec, workspace);
+      continue;
+    }
+    const Int16Tokens x =
+        PrepareInt16Tokens(args, first, count, exec, workspace, StepOrder);
+    uint8_t* slabs = workspace + IntegerTokenBytes(count, args.weight.k);
+    ParallelFor(exec, args.weight.n, kSlabRows,
+                [&](int64_t begin, int64_t end, int thread) {
+                  Gemm(args, x, begin, end, slabs + thread * GemmBytes(count));
+                });
+  }
+}
+
 }  // namespace
 
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
-  return QuantizedMatmulF32<F32x8>::WorkspaceBytes(query);
+  const int64_t floats = QuantizedMatmulF32<F32x8>::WorkspaceBytes(query);
+  const int64_t integers = IntegerBytes(query);
+  return floats > integers ? floats : integers;
 }
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
+  const WeightFormat format = args.weight.format;
+  const bool integers =
+      format == WeightFormat::kE2m1Free || format == WeightFormat::kE2m1Shift;
+  if (integers || (format == WeightFormat::kE4m3 && args.m <= kMaxFew)) {
+    return FastMatmul(args, exec);
+  }
   QuantizedMatmulF32<F32x8>::Run(
       {.m = args.m,
        .rows = {.codes = args.x.data, .scale = args.x.scale},
