@@ -109,7 +109,7 @@ inline uint8x16_t E4m3UpperBytes(uint8x16_t codes) {
   const uint8x16_t magnitude = vandq_u8(codes, vdupq_n_u8(0x7f));
   const uint8x16_t nan = vceqq_u8(magnitude, vdupq_n_u8(0x7f));
   const uint8x16_t finite =
-      vbslq_u8(vdupq_n_u8(0x80), codes, vshrq_n_u8(codes, 1));
+      vbslq_u8(vdupq_n_u8(0x80), codes, vshrq_n_u8(magnitude, 1));
   return vorrq_u8(finite, vandq_u8(nan, vdupq_n_u8(0x40)));
 }
 
