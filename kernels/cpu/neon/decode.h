@@ -2,7 +2,10 @@
 #ifndef ZQFP_KERNELS_CPU_NEON_DECODE_H_
 #define ZQFP_KERNELS_CPU_NEON_DECODE_H_
 
-// Weights of any format to f32, a block of 32 elements of one row at a time.
+// Weights of any format to f32, a block of 32 elements of one row at a time,
+// and the order of k that tokens share with them. e2m1 has its nibbles apart:
+//   half block h, vector i, lane j  =  element 16 h + 8 (i % 2) + 2 j + i / 2
+// The other formats keep the order of the elements.
 
 #include <arm_neon.h>
 #include <stdint.h>
@@ -35,34 +38,38 @@ constexpr bool IsE4m3(WeightFormat format) {
   return BitsPerElement(format) == 8;
 }
 
-// Two table look-ups find the upper half of each f32, which is a bf16; one more
-// for every four elements puts both bytes in place, with zeros below.
+// An e2m1 number as an f32 has but two bytes that are not zero: one table
+// look-up for each, and interleaving puts them in place.
 inline void DecodeE2m1(const uint8_t* bytes, float32x4_t (&w)[kBlockVectors]) {
-  constexpr uint8_t kLower[16] = {0, 0, 0x80, 0xc0, 0, 0x40, 0x80, 0xc0,
-                                  0, 0, 0x80, 0xc0, 0, 0x40, 0x80, 0xc0};
-  constexpr uint8_t kUpper[16] = {0x00, 0x3f, 0x3f, 0x3f, 0x40, 0x40,
-                                  0x40, 0x40, 0x80, 0xbf, 0xbf, 0xbf,
-                                  0xc0, 0xc0, 0xc0, 0xc0};
-  // Where the bytes of four f32 come from; 255 is nowhere and gives zero.
-  constexpr uint8_t kPlace[4][16] = {
-      {255, 255, 0, 16, 255, 255, 1, 17, 255, 255, 2, 18, 255, 255, 3, 19},
-      {255, 255, 4, 20, 255, 255, 5, 21, 255, 255, 6, 22, 255, 255, 7, 23},
-      {255, 255, 8, 24, 255, 255, 9, 25, 255, 255, 10, 26, 255, 255, 11, 27},
-      {255, 255, 12, 28, 255, 255, 13, 29, 255, 255, 14, 30, 255, 255, 15, 31}};
+  alignas(16) static constexpr uint8_t kLower[16] = {
+      0, 0, 0x80, 0xc0, 0, 0x40, 0x80, 0xc0,
+      0, 0, 0x80, 0xc0, 0, 0x40, 0x80, 0xc0};
+  alignas(16) static constexpr uint8_t kUpper[16] = {
+      0x00, 0x3f, 0x3f, 0x3f, 0x40, 0x40, 0x40, 0x40,
+      0x80, 0xbf, 0xbf, 0xbf, 0xc0, 0xc0, 0xc0, 0xc0};
   const uint8x16_t packed = vld1q_u8(bytes);
-  const uint8x16_t even = vandq_u8(packed, vdupq_n_u8(0xf));
-  const uint8x16_t odd = vshrq_n_u8(packed, 4);
-  const uint8x16_t codes[2] = {vzip1q_u8(even, odd), vzip2q_u8(even, odd)};
+  const uint8x16_t codes[2] = {vandq_u8(packed, vdupq_n_u8(0xf)),
+                               vshrq_n_u8(packed, 4)};
 #pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half) {
-    const uint8x16x2_t both = {{vqtbl1q_u8(vld1q_u8(kLower), codes[half]),
-                                vqtbl1q_u8(vld1q_u8(kUpper), codes[half])}};
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      w[4 * half + i] =
-          vreinterpretq_f32_u8(vqtbl2q_u8(both, vld1q_u8(kPlace[i])));
-    }
+  for (int odd = 0; odd < 2; ++odd) {
+    const uint8x16_t lower = vqtbl1q_u8(vld1q_u8(kLower), codes[odd]);
+    const uint8x16_t upper = vqtbl1q_u8(vld1q_u8(kUpper), codes[odd]);
+    const F32x8 first = FromBf16(vreinterpretq_u16_u8(vzip1q_u8(lower, upper)));
+    const F32x8 second =
+        FromBf16(vreinterpretq_u16_u8(vzip2q_u8(lower, upper)));
+    w[2 * odd] = first.low;
+    w[2 * odd + 1] = first.high;
+    w[4 + 2 * odd] = second.low;
+    w[4 + 2 * odd + 1] = second.high;
   }
+}
+
+// 16 elements of a token into the order of e2m1 weights.
+inline void StoreNibblesApart(float* x, F32x8 a, F32x8 b) {
+  vst1q_f32(x, vuzp1q_f32(a.low, a.high));
+  vst1q_f32(x + 4, vuzp1q_f32(b.low, b.high));
+  vst1q_f32(x + 8, vuzp2q_f32(a.low, a.high));
+  vst1q_f32(x + 12, vuzp2q_f32(b.low, b.high));
 }
 
 // 2^-8 of the values: what f16 bits made of the codes are.
@@ -102,19 +109,8 @@ inline void DecodeBlock(const uint8_t* bytes, float32x4_t (&w)[kBlockVectors]) {
   }
 }
 
-// The elements k .. k + 31 of a row of `length`, zeros beyond its end (or, in
-// an odd row of e2m1, one code that a token's padding multiplies by zero).
 template <WeightFormat kFormat>
-inline void DecodeBlock(const uint8_t* row, int64_t k, int64_t length,
-                        float32x4_t (&w)[kBlockVectors]) {
-  constexpr int64_t kBits = BitsPerElement(kFormat);
-  const uint8_t* bytes = row + k * kBits / 8;
-  if (k + kBlock <= length) return DecodeBlock<kFormat>(bytes, w);
-  uint8_t copy[kBlock * kBits / 8] = {};
-  const int64_t count = ((length - k) * kBits + 7) / 8;
-  for (int64_t i = 0; i < count; ++i) copy[i] = bytes[i];
-  DecodeBlock<kFormat>(copy, w);
-}
+inline constexpr int64_t kBlockBytes = kBlock* BitsPerElement(kFormat) / 8;
 
 template <WeightFormat kFormat>
 inline const uint8_t* RowBytes(const WeightView& w, int64_t n) {
@@ -122,23 +118,41 @@ inline const uint8_t* RowBytes(const WeightView& w, int64_t n) {
          n * ((w.k * BitsPerElement(kFormat) + 7) / 8);
 }
 
-// What group g of row n as DecodeBlock has it is to be multiplied by.
+// The short block at the end of a row, zeros behind it (or, in an odd row of
+// e2m1, one code that a token's padding multiplies by zero).
 template <WeightFormat kFormat>
-inline float GroupScale(const WeightView& w, int64_t n, int64_t g) {
-  const int64_t num_groups = NumGroups(w.k, w.group_size);
+inline void CopyLastBlock(const WeightView& w, int64_t n, uint8_t* copy) {
+  const int64_t begin = w.k / kBlock * kBlockBytes<kFormat>;
+  const int64_t row_bytes = (w.k * BitsPerElement(kFormat) + 7) / 8;
+  const uint8_t* row = RowBytes<kFormat>(w, n);
+  for (int64_t i = 0; i < kBlockBytes<kFormat>; ++i) {
+    copy[i] = begin + i < row_bytes ? row[begin + i] : 0;
+  }
+}
+
+// Where the scales of row n begin.
+inline int64_t FirstScale(const WeightView& w, int64_t n) {
+  const int64_t row =
+      w.format == WeightFormat::kE4m3Groups ? n / w.scale_rows : n;
+  return row * NumGroups(w.k, w.group_size);
+}
+
+// What DecodeBlock's elements of a group are to be multiplied by.
+template <WeightFormat kFormat>
+inline float GroupScale(const WeightView& w, int64_t at) {
   if constexpr (kFormat == WeightFormat::kE2m1Free) {
-    return w.group_scale[n * num_groups + g];
+    return w.group_scale[at];
   } else if constexpr (kFormat == WeightFormat::kE4m3Groups) {
-    return w.group_scale[n / w.scale_rows * num_groups + g] * 256.0f;
+    return w.group_scale[at] * 256.0f;
   } else if constexpr (kFormat == WeightFormat::kE2m1E4m3) {
-    const uint32_t code = w.scale_code[n * num_groups + g];
+    const uint32_t code = w.scale_code[at];
     const uint16_t bits =
         static_cast<uint16_t>((code & 0x80) << 8 | (code & 0x7f) << 7);
     __fp16 half;
     __builtin_memcpy(&half, &bits, sizeof(half));
     return static_cast<float>(half) * 256.0f;
   } else {
-    const uint32_t bits = (127u - w.shift[n * num_groups + g]) << 23;
+    const uint32_t bits = (127u - w.shift[at]) << 23;
     float scale;
     __builtin_memcpy(&scale, &bits, sizeof(scale));
     return scale;

@@ -72,31 +72,57 @@ inline void StoreRows(const WeightMatmulArgs& args, int64_t n, int64_t t,
   for (int64_t r = 0; r < count; ++r) args.y[at + r] = values[r];
 }
 
-// The columns from `begin` on of four rows; at most kPanelColumns.
+// One block of one row, scaled, to its place in a panel.
+template <WeightFormat kFormat>
+inline void StoreBlock(const float (&scale)[2], const uint8_t* bytes,
+                       float* out) {
+  float32x4_t v[kBlockVectors];
+  DecodeBlock<kFormat>(bytes, v);
+#pragma GCC unroll 8
+  for (int i = 0; i < kBlockVectors; ++i) {
+    if constexpr (HasGroups(kFormat)) v[i] = vmulq_n_f32(v[i], scale[i / 4]);
+    vst1q_f32(out + i * kRows * 4, v[i]);
+  }
+}
+
+// The scales of the halves of the block at column k: of the same group unless
+// those are of 16.
+template <WeightFormat kFormat>
+inline void BlockScales(const WeightView& w, int64_t first, int64_t k,
+                        float (&scale)[2]) {
+  if constexpr (HasGroups(kFormat)) {
+    const int log2 =
+        __builtin_ctzll(static_cast<unsigned long long>(w.group_size));
+    const int64_t middle = k + kBlock / 2 < w.k ? k + kBlock / 2 : k;
+    scale[0] = GroupScale<kFormat>(w, first + (k >> log2));
+    scale[1] = GroupScale<kFormat>(w, first + (middle >> log2));
+  }
+}
+
+// The columns from `begin` on of four rows; at most kPanelColumns. Whole blocks
+// of them; beyond k they are zero or met by zeros.
 template <WeightFormat kFormat>
 void DecodePanel(const WeightView& w, int64_t n, int64_t begin, float* panel) {
   const int64_t end = begin + kPanelColumns < w.k ? begin + kPanelColumns : w.k;
   for (int64_t r = 0; r < kRows; ++r) {
     const int64_t row = RowAt(w, n, r);
-    const uint8_t* bytes = RowBytes<kFormat>(w, row);
+    const int64_t first = HasGroups(kFormat) ? FirstScale(w, row) : 0;
+    const uint8_t* bytes =
+        RowBytes<kFormat>(w, row) + begin / kBlock * kBlockBytes<kFormat>;
     float* out = panel + r * 4;
-    for (int64_t k = begin; k < end; k += kBlock) {
-      float32x4_t v[kBlockVectors];
-      DecodeBlock<kFormat>(bytes, k, w.k, v);
-      if constexpr (HasGroups(kFormat)) {
-        // The halves of a block are groups of their own where those are of 16.
-        const int64_t last = w.k - 1;
-        const int64_t half = k + kBlock / 2 < last ? k + kBlock / 2 : last;
-        const float scale[2] = {
-            GroupScale<kFormat>(w, row, k / w.group_size),
-            GroupScale<kFormat>(w, row, half / w.group_size)};
-        for (int i = 0; i < kBlockVectors; ++i) {
-          v[i] = vmulq_n_f32(v[i], scale[i / 4]);
-        }
-      }
-      for (int i = 0; i < kBlockVectors; ++i, out += kRows * 4) {
-        vst1q_f32(out, v[i]);
-      }
+    float scale[2];
+    int64_t k = begin;
+    for (; k + kBlock <= end; k += kBlock) {
+      BlockScales<kFormat>(w, first, k, scale);
+      StoreBlock<kFormat>(scale, bytes, out);
+      bytes += kBlockBytes<kFormat>;
+      out += kBlock * kRows;
+    }
+    if (k < end) {
+      uint8_t copy[kBlockBytes<kFormat>];
+      CopyLastBlock<kFormat>(w, row, copy);
+      BlockScales<kFormat>(w, first, k, scale);
+      StoreBlock<kFormat>(scale, copy, out);
     }
   }
 }
@@ -143,7 +169,7 @@ void GemmRows(const WeightMatmulArgs& args, const float* x, int64_t first,
     DecodePanel<kFormat>(args.weight, n, begin, panel);
     const int64_t columns =
         k - begin < kPanelColumns ? k - begin : kPanelColumns;
-    const int64_t steps = (columns + 3) / 4;
+    const int64_t steps = (columns + kBlock - 1) / kBlock * kBlockVectors;
     int64_t t = 0;
     for (; t + kTileTokens <= count; t += kTileTokens) {
       Multiply<kTileTokens>(panel, steps, x + t * stride + begin, stride,

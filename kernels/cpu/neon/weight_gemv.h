@@ -17,66 +17,85 @@ namespace {
 // Rows that take turns, so that four sums are under way.
 constexpr int64_t kGemvRows = 2;
 
-// The sums of one group of kGemvRows rows; halves: of every block.
-struct GroupSums {
-  float32x4_t half[kGemvRows][2];
-};
-
-// The blocks of [begin, end) times x.
+// The rows' products of `blocks` blocks with x, those of their halves apart.
 template <WeightFormat kFormat>
-inline GroupSums DotBlocks(const uint8_t* const (&row)[kGemvRows],
-                           int64_t length, const float* x, int64_t begin,
-                           int64_t end) {
-  const float32x4_t zero = vdupq_n_f32(0);
-  GroupSums sums = {{{zero, zero}, {zero, zero}}};
-  for (int64_t k = begin; k < end; k += kBlock) {
+inline void DotBlocks(const uint8_t* const (&row)[kGemvRows], const float* x,
+                      int64_t blocks, float32x4_t (&dot)[kGemvRows][2]) {
+  for (int r = 0; r < kGemvRows; ++r) dot[r][0] = dot[r][1] = vdupq_n_f32(0);
+  for (int64_t b = 0; b < blocks; ++b) {
 #pragma GCC unroll 2
     for (int r = 0; r < kGemvRows; ++r) {
       float32x4_t w[kBlockVectors];
-      DecodeBlock<kFormat>(row[r], k, length, w);
+      DecodeBlock<kFormat>(row[r] + b * kBlockBytes<kFormat>, w);
 #pragma GCC unroll 8
       for (int i = 0; i < kBlockVectors; ++i) {
-        float32x4_t& sum = sums.half[r][i / 4];
-        sum = vfmaq_f32(sum, w[i], vld1q_f32(x + k + 4 * i));
+        float32x4_t& sum = dot[r][i / 4];
+        sum = vfmaq_f32(sum, w[i], vld1q_f32(x + b * kBlock + 4 * i));
       }
     }
   }
-  return sums;
+}
+
+// sum[r] += the blocks, which are of one group or, where groups are of 16, one
+// block of two. at[r]: the first group's scale.
+template <WeightFormat kFormat>
+inline void AddGroup(const WeightView& w,
+                     const uint8_t* const (&row)[kGemvRows], const float* x,
+                     int64_t blocks, const int64_t (&at)[kGemvRows],
+                     bool second, float32x4_t* sum) {
+  float32x4_t dot[kGemvRows][2];
+  DotBlocks<kFormat>(row, x, blocks, dot);
+#pragma GCC unroll 2
+  for (int r = 0; r < kGemvRows; ++r) {
+    if constexpr (!HasGroups(kFormat)) {
+      sum[r] = vaddq_f32(sum[r], vaddq_f32(dot[r][0], dot[r][1]));
+      continue;
+    }
+    const float scale = GroupScale<kFormat>(w, at[r]);
+    if (!second) {
+      sum[r] = vfmaq_n_f32(sum[r], vaddq_f32(dot[r][0], dot[r][1]), scale);
+      continue;
+    }
+    sum[r] = vfmaq_n_f32(sum[r], dot[r][0], scale);
+    sum[r] = vfmaq_n_f32(sum[r], dot[r][1], GroupScale<kFormat>(w, at[r] + 1));
+  }
 }
 
 // The products of the rows n[0], n[1] with x, but for the rows' scales.
 template <WeightFormat kFormat>
 inline void GemvRows(const WeightView& w, const float* x,
                      const int64_t (&n)[kGemvRows], float32x4_t* sum) {
-  const uint8_t* const row[kGemvRows] = {RowBytes<kFormat>(w, n[0]),
-                                         RowBytes<kFormat>(w, n[1])};
-  if constexpr (!HasGroups(kFormat)) {
-    const GroupSums all = DotBlocks<kFormat>(row, w.k, x, 0, w.k);
-    for (int r = 0; r < kGemvRows; ++r) {
-      sum[r] = vaddq_f32(all.half[r][0], all.half[r][1]);
-    }
-    return;
+  constexpr bool kGroups = HasGroups(kFormat);
+  const int64_t blocks = w.k / kBlock;
+  // Groups of 16 are halves of blocks.
+  const bool halves = kGroups && w.group_size < kBlock;
+  const int64_t span = !kGroups ? blocks : halves ? 1 : w.group_size / kBlock;
+  const uint8_t* row[kGemvRows];
+  int64_t at[kGemvRows];
+  for (int r = 0; r < kGemvRows; ++r) {
+    row[r] = RowBytes<kFormat>(w, n[r]);
+    at[r] = kGroups ? FirstScale(w, n[r]) : 0;
+    sum[r] = vdupq_n_f32(0);
   }
-  // Groups of 16 are the halves of blocks.
-  const bool halves = w.group_size < kBlock;
-  const int64_t span = halves ? kBlock : w.group_size;
-  for (int r = 0; r < kGemvRows; ++r) sum[r] = vdupq_n_f32(0);
-  int64_t g = 0;
-  for (int64_t begin = 0; begin < w.k; begin += span) {
-    const int64_t end = begin + span < w.k ? begin + span : w.k;
-    const GroupSums dot = DotBlocks<kFormat>(row, w.k, x, begin, end);
+  for (int64_t b = 0; b < blocks; b += span) {
+    const int64_t count = b + span < blocks ? span : blocks - b;
+    AddGroup<kFormat>(w, row, x + b * kBlock, count, at, halves, sum);
     for (int r = 0; r < kGemvRows; ++r) {
-      const float scale = GroupScale<kFormat>(w, n[r], g);
-      const float32x4_t first =
-          halves ? dot.half[r][0] : vaddq_f32(dot.half[r][0], dot.half[r][1]);
-      sum[r] = vfmaq_n_f32(sum[r], first, scale);
-      if (halves && begin + kBlock / 2 < end) {
-        sum[r] = vfmaq_n_f32(sum[r], dot.half[r][1],
-                             GroupScale<kFormat>(w, n[r], g + 1));
-      }
+      row[r] += count * kBlockBytes<kFormat>;
+      at[r] += halves ? 2 : 1;
     }
-    g += halves ? 2 : 1;
   }
+  const int64_t rest = w.k - blocks * kBlock;
+  if (rest == 0) return;
+  uint8_t copy[kGemvRows][kBlockBytes<kFormat>];
+  for (int r = 0; r < kGemvRows; ++r) {
+    CopyLastBlock<kFormat>(w, n[r], copy[r]);
+    row[r] = copy[r];
+    // The last whole blocks may be of the same group.
+    if (kGroups) at[r] = FirstScale(w, n[r]) + blocks * kBlock / w.group_size;
+  }
+  AddGroup<kFormat>(w, row, x + blocks * kBlock, 1, at,
+                    halves && rest > kBlock / 2, sum);
 }
 
 // The rows n .. n + 3 times token t, whose elements are x.

@@ -35,15 +35,23 @@ struct Lanes {
   }
 };
 
-// Token t to f32, zeros behind its k elements.
-void DecodeToken(const WeightMatmulArgs& args, int64_t t, float* x) {
+// Token t to f32 in the order of the weights, zeros behind its k elements.
+void DecodeToken(const WeightMatmulArgs& args, int64_t t, bool nibbles_apart,
+                 float* x) {
   const int64_t k = args.weight.k;
-  const int64_t end = TokenStride(k) - 16;
-  for (int64_t i = 0; i < end; i += kLanes) {
+  const auto load = [&](int64_t i) {
     const int64_t at = t * k + i;
-    Store(x + i, args.x != nullptr
-                     ? LoadF32(args.x + at, k - i)
-                     : FromE4m3(LoadBytes(args.codes + at, k - i)));
+    return args.x != nullptr ? LoadF32(args.x + at, k - i)
+                             : FromE4m3(LoadBytes(args.codes + at, k - i));
+  };
+  for (int64_t i = 0; i < TokenStride(k) - 16; i += 2 * kLanes) {
+    const F32x8 first = load(i), second = load(i + kLanes);
+    if (nibbles_apart) {
+      StoreNibblesApart(x + i, first, second);
+    } else {
+      Store(x + i, first);
+      Store(x + i + kLanes, second);
+    }
   }
 }
 
@@ -56,7 +64,8 @@ void Run(const WeightMatmulArgs& args, float* x, const Exec& exec) {
         args.m - pass < kPassTokens ? args.m - pass : kPassTokens;
     ParallelFor(exec, tokens, 8, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
-        DecodeToken(args, pass + t, x + t * stride);
+        DecodeToken(args, pass + t, BitsPerElement(kFormat) == 4,
+                    x + t * stride);
       }
     });
     ParallelFor(
