@@ -25,13 +25,13 @@ void Run(const ActivateArgs& args, const Exec& exec) {
   const int64_t count = args.num_tokens * args.dim;
   // A piece of 4096 numbers is worth a fork.
   ParallelFor(exec, count, 4096, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i += kLanes) {
-      F32x8 y = Apply<kActivation>(LoadF32(args.x + i, end - i));
+    ForLanes(begin, end, [&](int64_t i, int64_t count) {
+      F32x8 y = Apply<kActivation>(LoadF32(args.x + i, count));
       if (args.up != nullptr) {
-        y = Mul(y, LoadF32(args.up + i, end - i));
+        y = Mul(y, LoadF32(args.up + i, count));
       }
-      StoreF32(args.y + i, end - i, y);
-    }
+      StoreF32(args.y + i, count, y);
+    });
   });
 }
 

@@ -11,12 +11,12 @@ void AddRows(const AddPositionsArgs& args, const Exec& exec) {
   const int64_t dim = args.model_dim;
   ParallelFor(exec, args.num_tokens, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      for (int64_t i = 0; i < dim; i += kLanes) {
+      ForLanes(0, dim, [&](int64_t i, int64_t count) {
         float* x = args.x + t * dim + i;
         const F32x8 row =
-            Load<kFormat>(args.table, args.position[t] * dim + i, dim - i);
-        StoreF32(x, dim - i, Add(LoadF32(x, dim - i), row));
-      }
+            Load<kFormat>(args.table, args.position[t] * dim + i, count);
+        StoreF32(x, count, Add(LoadF32(x, count), row));
+      });
     }
   });
 }

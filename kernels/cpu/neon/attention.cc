@@ -31,14 +31,14 @@ void Score(const Query& query, const int64_t* row, float* score) {
   const int64_t dim = query.pages.head_dim;
   F32x8 sum[kPassKeys];
   for (F32x8& value : sum) value = Set(0.0f);
-  for (int64_t d = 0; d < dim; d += kLanes) {
-    const F32x8 q = LoadF32(query.q + d, dim - d);
+  ForLanes(0, dim, [&](int64_t d, int64_t count) {
+    const F32x8 q = LoadF32(query.q + d, count);
 #pragma GCC unroll 4
     for (int i = 0; i < kPassKeys; ++i) {
-      sum[i] = MulAdd(
-          q, Load<kFormat>(query.pages.k, row[i] * dim + d, dim - d), sum[i]);
+      sum[i] = MulAdd(q, Load<kFormat>(query.pages.k, row[i] * dim + d, count),
+                      sum[i]);
     }
-  }
+  });
   float32x4_t scores = SumLanes(
       vaddq_f32(sum[0].low, sum[0].high), vaddq_f32(sum[1].low, sum[1].high),
       vaddq_f32(sum[2].low, sum[2].high), vaddq_f32(sum[3].low, sum[3].high));
@@ -87,10 +87,10 @@ void Weigh(float* score, int64_t count, int64_t dim, Softmax& state) {
   state.maximum = maximum;
 }
 
-// sum[d .. d + kVectors * kLanes) += weight V.
+// sum[d .. d + kVectors * kLanes) += weight V, of `width` of these columns.
 template <ValueFormat kFormat, int kVectors>
 void AddColumns(const Query& query, const int64_t* row, const float* weight,
-                int64_t count, int64_t d, float* sum) {
+                int64_t count, int64_t d, int64_t width, float* sum) {
   const int64_t dim = query.pages.head_dim;
   F32x8 total[kVectors];
   for (int v = 0; v < kVectors; ++v) total[v] = Load(sum + d + v * kLanes);
@@ -98,10 +98,10 @@ void AddColumns(const Query& query, const int64_t* row, const float* weight,
     const F32x8 factor = Set(weight[i]);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const int64_t at = d + v * kLanes;
-      total[v] = MulAdd(
-          factor, Load<kFormat>(query.pages.v, row[i] * dim + at, dim - at),
-          total[v]);
+      const int64_t at = row[i] * dim + d + v * kLanes;
+      total[v] =
+          MulAdd(factor, Load<kFormat>(query.pages.v, at, width - v * kLanes),
+                 total[v]);
     }
   }
   for (int v = 0; v < kVectors; ++v) Store(sum + d + v * kLanes, total[v]);
@@ -117,12 +117,13 @@ void AddValues(const Query& query, const int64_t* row, const float* weight,
                     ? weight[i] * query.pages.v_scale[row[i]]
                     : weight[i];
   }
+  constexpr int64_t kWide = 4 * kLanes;
   int64_t d = 0;
-  for (; d + 4 * kLanes <= dim; d += 4 * kLanes) {
-    AddColumns<kFormat, 4>(query, row, scaled, count, d, state.sum);
+  for (; d + kWide <= dim; d += kWide) {
+    AddColumns<kFormat, 4>(query, row, scaled, count, d, kWide, state.sum);
   }
   for (; d < dim; d += kLanes) {
-    AddColumns<kFormat, 1>(query, row, scaled, count, d, state.sum);
+    AddColumns<kFormat, 1>(query, row, scaled, count, d, dim - d, state.sum);
   }
 }
 

@@ -12,11 +12,11 @@ void CopyRows(const EmbedArgs& args, const Exec& exec) {
   const F32x8 scale = Set(args.scale);
   ParallelFor(exec, args.num_tokens, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
-      for (int64_t i = 0; i < dim; i += kLanes) {
+      ForLanes(0, dim, [&](int64_t i, int64_t count) {
         const F32x8 row =
-            Load<kFormat>(args.table, args.id[t] * dim + i, dim - i);
-        StoreF32(args.y + t * dim + i, dim - i, Mul(scale, row));
-      }
+            Load<kFormat>(args.table, args.id[t] * dim + i, count);
+        StoreF32(args.y + t * dim + i, count, Mul(scale, row));
+      });
     }
   });
 }

@@ -52,10 +52,26 @@ inline F32x8 NegMulAdd(F32x8 a, F32x8 b, F32x8 c) {
   return {vfmsq_f32(c.low, a.low, b.low), vfmsq_f32(c.high, a.high, b.high)};
 }
 
+// Fewer than kLanes elements, none where count is negative; no call, for which
+// a loop would have to give up its registers.
+template <typename T>
+inline void CopyFew(const T* from, int64_t count, T* to) {
+  if (count <= 0) return;
+  if (count & 4) {
+    __builtin_memcpy(to, from, 4 * sizeof(T));
+    from += 4, to += 4;
+  }
+  if (count & 2) {
+    __builtin_memcpy(to, from, 2 * sizeof(T));
+    from += 2, to += 2;
+  }
+  if (count & 1) *to = *from;
+}
+
 inline F32x8 LoadF32(const float* x, int64_t count) {
   if (count >= kLanes) return Load(x);
   float copy[kLanes] = {};
-  for (int64_t i = 0; i < count; ++i) copy[i] = x[i];
+  CopyFew(x, count, copy);
   return Load(copy);
 }
 
@@ -63,7 +79,16 @@ inline void StoreF32(float* x, int64_t count, F32x8 v) {
   if (count >= kLanes) return Store(x, v);
   float copy[kLanes];
   Store(copy, v);
-  for (int64_t i = 0; i < count; ++i) x[i] = copy[i];
+  CopyFew(copy, count, x);
+}
+
+// body(i, count) for every vector of [begin, end); count is a constant but for
+// the last one, so that the loop has no tail in it.
+template <typename Body>
+inline void ForLanes(int64_t begin, int64_t end, const Body& body) {
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes) body(i, kLanes);
+  if (i < end) body(i, end - i);
 }
 
 // v with zeros from lane `count` on, NaNs included.
@@ -78,16 +103,16 @@ inline F32x8 ZeroBeyond(F32x8 v, int64_t count) {
 // 8 bytes, 0 beyond `count`.
 inline uint8x8_t LoadBytes(const uint8_t* bytes, int64_t count) {
   if (count >= kLanes) return vld1_u8(bytes);
-  uint64_t value = 0;
-  for (int64_t i = 0; i < count; ++i) value |= uint64_t{bytes[i]} << (8 * i);
-  return vcreate_u8(value);
+  uint8_t copy[kLanes] = {};
+  CopyFew(bytes, count, copy);
+  return vld1_u8(copy);
 }
 
 // 8 numbers of 16 bits.
 inline uint16x8_t LoadHalves(const uint16_t* halves, int64_t count) {
   if (count >= kLanes) return vld1q_u16(halves);
   uint16_t copy[kLanes] = {};
-  for (int64_t i = 0; i < count; ++i) copy[i] = halves[i];
+  CopyFew(halves, count, copy);
   return vld1q_u16(copy);
 }
 

@@ -12,11 +12,11 @@ namespace {
 template <int kPower>
 inline float SumRow(const float* x, int64_t dim, float shift) {
   F32x8 sum = Set(0.0f);
-  for (int64_t i = 0; i < dim; i += kLanes) {
-    F32x8 v = Sub(LoadF32(x + i, dim - i), Set(shift));
-    v = ZeroBeyond(v, dim - i);
+  ForLanes(0, dim, [&](int64_t i, int64_t count) {
+    F32x8 v = Sub(LoadF32(x + i, count), Set(shift));
+    v = ZeroBeyond(v, count);
     sum = kPower == 1 ? Add(sum, v) : MulAdd(v, v, sum);
-  }
+  });
   return SumLanes(sum);
 }
 
@@ -25,12 +25,12 @@ inline void NormalizeRow(const LayerNormArgs& args, const float* x, float* y) {
   const float mean = SumRow<1>(x, dim, 0.0f) / static_cast<float>(dim);
   const float variance = SumRow<2>(x, dim, mean) / static_cast<float>(dim);
   const F32x8 inverse = Set(1.0f / sqrtf(variance + args.epsilon));
-  for (int64_t i = 0; i < dim; i += kLanes) {
-    const F32x8 v = Sub(LoadF32(x + i, dim - i), Set(mean));
-    const F32x8 w = LoadF32(args.weight + i, dim - i);
-    const F32x8 b = LoadF32(args.bias + i, dim - i);
-    StoreF32(y + i, dim - i, MulAdd(Mul(v, inverse), w, b));
-  }
+  ForLanes(0, dim, [&](int64_t i, int64_t count) {
+    const F32x8 v = Sub(LoadF32(x + i, count), Set(mean));
+    const F32x8 w = LoadF32(args.weight + i, count);
+    const F32x8 b = LoadF32(args.bias + i, count);
+    StoreF32(y + i, count, MulAdd(Mul(v, inverse), w, b));
+  });
 }
 
 }  // namespace

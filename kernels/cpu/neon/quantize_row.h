@@ -44,13 +44,13 @@ inline uint8x8_t ToE4m3(F32x8 x) {
 inline uint32_t LargestBits(const float* x, int64_t dim) {
   const uint32x4_t mask = vdupq_n_u32(0x7fffffff);
   uint32x4_t largest[2] = {vdupq_n_u32(0), vdupq_n_u32(0)};
-  for (int64_t i = 0; i < dim; i += kLanes) {
-    const F32x8 v = LoadF32(x + i, dim - i);
+  ForLanes(0, dim, [&](int64_t i, int64_t count) {
+    const F32x8 v = LoadF32(x + i, count);
     largest[0] =
         vmaxq_u32(largest[0], vandq_u32(vreinterpretq_u32_f32(v.low), mask));
     largest[1] =
         vmaxq_u32(largest[1], vandq_u32(vreinterpretq_u32_f32(v.high), mask));
-  }
+  });
   return vmaxvq_u32(vmaxq_u32(largest[0], largest[1]));
 }
 
@@ -67,12 +67,11 @@ inline void QuantizeRow(const float* x, int64_t dim, uint8_t* q, float* scale) {
   *scale = amax / 448.0f;
   if (!(*scale > 0)) *scale = 1.0f;
   const F32x8 divisor = Set(*scale);
-  for (int64_t i = 0; i < dim; i += kLanes) {
+  ForLanes(0, dim, [&](int64_t i, int64_t count) {
     uint8_t codes[kLanes];
-    vst1_u8(codes, ToE4m3(Div(LoadF32(x + i, dim - i), divisor)));
-    __builtin_memcpy(q + i, codes,
-                     dim - i < kLanes ? static_cast<size_t>(dim - i) : kLanes);
-  }
+    vst1_u8(codes, ToE4m3(Div(LoadF32(x + i, count), divisor)));
+    __builtin_memcpy(q + i, codes, static_cast<size_t>(count));
+  });
 }
 
 }  // namespace

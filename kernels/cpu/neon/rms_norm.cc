@@ -15,26 +15,22 @@ void RmsNorm(const RmsNormArgs& args, const Exec& exec) noexcept {
     for (int64_t r = begin; r < end; ++r) {
       const float* x = args.x + r * dim;
       float* y = args.y + r * dim;
-      F32x8 sum[2] = {Set(0.0f), Set(0.0f)};
-      for (int64_t i = 0; i < dim; i += 2 * kLanes) {
-        const F32x8 a = LoadF32(x + i, dim - i);
-        sum[0] = MulAdd(a, a, sum[0]);
-        if (i + kLanes >= dim) break;
-        const F32x8 b = LoadF32(x + i + kLanes, dim - i - kLanes);
-        sum[1] = MulAdd(b, b, sum[1]);
-      }
-      const float mean =
-          SumLanes(Add(sum[0], sum[1])) / static_cast<float>(dim);
+      F32x8 sum = Set(0.0f);
+      ForLanes(0, dim, [&](int64_t i, int64_t count) {
+        const F32x8 v = LoadF32(x + i, count);
+        sum = MulAdd(v, v, sum);
+      });
+      const float mean = SumLanes(sum) / static_cast<float>(dim);
       const F32x8 inverse = Set(1.0f / sqrtf(mean + args.epsilon));
-      for (int64_t i = 0; i < dim; i += kLanes) {
-        const F32x8 v = LoadF32(x + i, dim - i);
-        const F32x8 w = LoadF32(args.weight + i, dim - i);
+      ForLanes(0, dim, [&](int64_t i, int64_t count) {
+        const F32x8 v = LoadF32(x + i, count);
+        const F32x8 w = LoadF32(args.weight + i, count);
         F32x8 out = Mul(Mul(v, inverse), w);
         if (args.residual != nullptr) {
-          out = Add(out, LoadF32(args.residual + r * dim + i, dim - i));
+          out = Add(out, LoadF32(args.residual + r * dim + i, count));
         }
-        StoreF32(y + i, dim - i, out);
-      }
+        StoreF32(y + i, count, out);
+      });
     }
   });
 }

@@ -12,15 +12,14 @@ void Rope(const RopeArgs& args, const Exec& exec) noexcept {
       for (int64_t h = 0; h < args.num_heads; ++h) {
         float* low = args.x + (t * args.num_heads + h) * args.head_dim;
         float* high = low + half;
-        for (int64_t i = 0; i < half; i += kLanes) {
-          const int64_t count = half - i;
+        ForLanes(0, half, [&](int64_t i, int64_t count) {
           const F32x8 cos = LoadF32(args.cos + t * half + i, count);
           const F32x8 sin = LoadF32(args.sin + t * half + i, count);
           const F32x8 a = LoadF32(low + i, count);
           const F32x8 b = LoadF32(high + i, count);
           StoreF32(low + i, count, NegMulAdd(b, sin, Mul(a, cos)));
           StoreF32(high + i, count, MulAdd(b, cos, Mul(a, sin)));
-        }
+        });
       }
     }
   });

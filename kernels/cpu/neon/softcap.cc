@@ -9,10 +9,9 @@ void Softcap(const SoftcapArgs& args, const Exec& exec) noexcept {
   const int64_t count = args.num_rows * args.dim;
   // A piece of 4096 numbers is worth a fork.
   ParallelFor(exec, count, 4096, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i += kLanes) {
-      StoreF32(args.x + i, end - i,
-               Cap(LoadF32(args.x + i, end - i), args.cap));
-    }
+    ForLanes(begin, end, [&](int64_t i, int64_t count) {
+      StoreF32(args.x + i, count, Cap(LoadF32(args.x + i, count), args.cap));
+    });
   });
 }
 

@@ -18,18 +18,17 @@ void StoreRow(const KvPagesView& pages, const float* x, void* data,
     QuantizeRow(x, dim, static_cast<uint8_t*>(data) + at, scale + row);
     return;
   }
-  for (int64_t i = 0; i < dim; i += kLanes) {
-    const F32x8 v = LoadF32(x + i, dim - i);
+  ForLanes(0, dim, [&](int64_t i, int64_t count) {
+    const F32x8 v = LoadF32(x + i, count);
     if (pages.format == ValueFormat::kF32) {
-      StoreF32(static_cast<float*>(data) + at + i, dim - i, v);
-      continue;
+      StoreF32(static_cast<float*>(data) + at + i, count, v);
+      return;
     }
     uint16_t codes[kLanes];
     vst1q_u16(codes, vcombine_u16(ToBf16(v.low), ToBf16(v.high)));
-    const int64_t count = dim - i < kLanes ? dim - i : kLanes;
     __builtin_memcpy(static_cast<uint16_t*>(data) + at + i, codes,
                      static_cast<size_t>(count) * 2);
-  }
+  });
 }
 
 }  // namespace
