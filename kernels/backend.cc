@@ -8,11 +8,10 @@
 #include <algorithm>
 
 #include "kernels/core/status_macros.h"
+#include "kernels/cpu/tables.h"
 #include "kernels/reference/reference.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
-
-#include "kernels/cpu/tables.h"
 #endif
 #if defined(ZQFP_WITH_CUDA)
 #include "kernels/cuda/device.h"
@@ -74,6 +73,8 @@ const std::vector<Implementation>& Implementations() {
          Never},
         {&kAvx512Table, "AVX-512 F, BW, VL and DQ", HasAvx512, Never},
         {&kAvx2Table, "AVX2, FMA and F16C", HasAvx2, Never},
+#elif defined(__aarch64__)
+    {&kNeonTable, "NEON, which every AArch64 has", Always, Never},
 #endif
         {&kReferenceTable, "nothing", Always, Never},
   };

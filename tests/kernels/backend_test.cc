@@ -13,10 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/reference/reference.h"
-#if defined(__x86_64__)
 #include "kernels/cpu/tables.h"
-#endif
+#include "kernels/reference/reference.h"
 
 namespace zqfp::kernels {
 namespace {
@@ -113,6 +111,15 @@ TEST(BackendTest, RunnableIsWhatTheProcessorHas) {
   expected.push_back("reference");
   EXPECT_EQ(HostBackends(), expected);
 }
+#elif defined(__aarch64__)
+TEST(BackendTest, EveryAArch64HasNeonForEveryOp) {
+  EXPECT_THAT(HostBackends(), ::testing::ElementsAre("neon", "reference"));
+  const auto backend = MakeBackend("neon");
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  for (const OpSource& source : backend->sources) {
+    EXPECT_EQ(source.table, "neon") << source.op;
+  }
+}
 #endif
 
 TEST(BackendTest, EveryRunnableBackendIsComplete) {
@@ -184,9 +191,15 @@ TEST(BackendTest, SourcesNameTheTableThatServes) {
 }
 #endif
 
+#if defined(__aarch64__)
+constexpr const char* kOfAnotherMachine = "avx2";
+#else
+constexpr const char* kOfAnotherMachine = "neon";
+#endif
+
 TEST(BackendTest, UnknownNamesAreErrorsThatListTheKnown) {
   for (const std::string name :
-       {"avx", "AVX2", "", " reference", "sse2", "neon"}) {
+       {"avx", "AVX2", "", " reference", "sse2", kOfAnotherMachine}) {
     const auto backend = MakeBackend(name);
     EXPECT_EQ(backend.status().code(), absl::StatusCode::kNotFound) << name;
     EXPECT_THAT(std::string(backend.status().message()),

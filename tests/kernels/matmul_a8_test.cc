@@ -16,10 +16,10 @@ struct Shape {
 // One row, no row, tails of every vector and tile length, the ends of register
 // tiles (4 rows, 6 and 8 tokens), and shapes of several tiles.
 const Shape kShapes[] = {
-    {1, 1, 1},    {1, 1, 7},     {1, 4, 32},   {1, 5, 172}, {1, 33, 129},
-    {2, 3, 31},   {3, 7, 64},    {4, 4, 256},  {5, 6, 300}, {6, 13, 172},
-    {7, 9, 33},   {8, 16, 512},  {9, 5, 160},  {0, 4, 64},  {12, 8, 127},
-    {13, 17, 96}, {33, 66, 288}, {1, 64, 1024}};
+    {1, 1, 1},    {1, 1, 7},     {1, 4, 32},    {1, 5, 172}, {1, 33, 129},
+    {2, 3, 31},   {3, 7, 64},    {4, 4, 256},   {5, 6, 300}, {6, 13, 172},
+    {7, 9, 33},   {8, 16, 512},  {9, 5, 160},   {0, 4, 64},  {12, 8, 127},
+    {13, 17, 96}, {33, 66, 288}, {1, 64, 1024}, {1, 7, 63}};
 
 struct Tokens {
   GuardedArray<uint8_t> data;
@@ -178,6 +178,7 @@ TEST_P(MatmulA8Test, LowRankBranch) {
 // Several blocks in every direction, and enough work for all threads.
 TEST_P(MatmulA8Test, ManyTiles) {
   Check(WeightFormat::kE2m1Shift, {70, 41, 2112}, 128, Epilogue::kBothInPlace);
+  Check(WeightFormat::kE2m1Shift, {257, 5, 96}, 32, Epilogue::kResidual);
   Check(WeightFormat::kE2m1Free, {19, 131, 1056}, 32, Epilogue::kBias);
   Check(WeightFormat::kE4m3, {19, 131, 1056}, 0, Epilogue::kResidual);
   Check(WeightFormat::kE2m1Shift, {1, 515, 2752}, 256, Epilogue::kNone);

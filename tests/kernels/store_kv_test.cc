@@ -3,6 +3,8 @@
 // and no other byte touched.
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "tests/kernels/kv_batch.h"
 
 namespace zqfp::kernels {
@@ -86,8 +88,10 @@ TEST_P(StoreKvTest, NothingToStore) {
 }
 
 TEST_P(StoreKvTest, NonFiniteNumbersStayNonFinite) {
+  // Rounded up like a number, this NaN would be -0.
+  const float longest_nan = std::bit_cast<float>(0x7fffffffu);
   for (const ValueFormat format : kKvFormats) {
-    for (const float poison : {kNan, kInfinity}) {
+    for (const float poison : {kNan, kInfinity, longest_nan}) {
       Check(kMixed, {format, 2, 4, 16}, poison);
     }
   }
