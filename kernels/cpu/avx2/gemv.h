@@ -84,8 +84,10 @@ inline FewTokens PrepareBytes(const MatmulA8Args& args, int64_t first,
     const uint8_t* q = args.x.data + (first + t) * k;
     __m256 nans = _mm256_setzero_ps();
     for (int64_t i = 0; i < k; i += kLanes) {
-      const __m256 value = FromE4m3(LoadBytes(q + i, k - i));
-      nans = _mm256_or_ps(nans, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+      __m256 value = FromE4m3(LoadBytes(q + i, k - i));
+      const __m256 nan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+      nans = _mm256_or_ps(nans, nan);
+      value = _mm256_andnot_ps(nan, value);
       alignas(32) int32_t all[kLanes];
       _mm256_store_si256(
           reinterpret_cast<__m256i*>(all),
