@@ -74,12 +74,15 @@ struct Gemv {
             first_of_lane,
             _mm512_set1_epi32(static_cast<int>((block - begin) * kBlock)));
         const __m512i group = _mm512_srl_epi32(element, log2_group);
-        const __mmask64 mask = LowBits64(row_bytes - block * 64);
+        // All blocks but the last one are whole.
+        const bool whole = row_bytes - block * 64 >= 64;
 #pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
           const uint8_t* p = row[r] + block * 64;
           Prefetch(p);
-          const __m512i v = _mm512_maskz_loadu_epi8(mask, p);
+          const __m512i v = whole ? _mm512_loadu_si512(p)
+                                  : _mm512_maskz_loadu_epi8(
+                                        LowBits64(row_bytes - block * 64), p);
           const __m512i weights[kVectors] = {
               _mm512_permutexvar_epi16(v, table),
               _mm512_permutexvar_epi16(_mm512_srli_epi16(v, 4), table),
