@@ -69,13 +69,19 @@ inline void Transpose(__m512i (&v)[16]) {
 
 // 64 bytes of each of 16 rows from byte `at` on, transposed. Rows beyond the
 // last one and bytes beyond the row are zero codes, which are zero weights.
+// `ahead` bytes further on in a row, or in that of the next slab, lies what
+// will be loaded a chunk later: few tokens do not hide the way to memory.
 inline void LoadTransposed(const WeightView& w, int64_t n, int64_t at,
-                           __m512i (&v)[16]) {
+                           int64_t ahead, __m512i (&v)[16]) {
   const int64_t row_bytes = RowBytes(w);
   const __mmask64 mask = LowBits64(row_bytes - at);
   const uint8_t* data = static_cast<const uint8_t*>(w.data);
+  const char* next = reinterpret_cast<const char*>(data) + at + ahead +
+                     (at + ahead < row_bytes ? n : n + kSlabRows) * row_bytes -
+                     (at + ahead < row_bytes ? 0 : row_bytes);
 #pragma GCC unroll 16
   for (int r = 0; r < 16; ++r) {
+    _mm_prefetch(next + r * row_bytes, _MM_HINT_T0);
     v[r] = n + r < w.n
                ? _mm512_maskz_loadu_epi8(mask, data + (n + r) * row_bytes + at)
                : _mm512_setzero_si512();
@@ -129,7 +135,8 @@ struct Gemm {
     typename Unit::Decoder decoder;
     for (int64_t begin = job.k; begin < end; begin += load) {
       __m512i v[16];
-      LoadTransposed(w, n, e4m3 ? begin : begin / 2, v);
+      LoadTransposed(w, n, e4m3 ? begin : begin / 2, e4m3 ? kChunk : kChunk / 2,
+                     v);
       for (int64_t l = 0; l < 16; ++l) {
         const int64_t k = begin + l * load / 16;
         if constexpr (Unit::kFoldsShift) {

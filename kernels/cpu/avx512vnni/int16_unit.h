@@ -57,9 +57,9 @@ struct Int16Unit {
   static constexpr bool kFoldsShift = false;
   static constexpr bool kKnowsE2m1 = true;
   static constexpr bool kKnowsE4m3 = false;
-  // More than these share weights decoded by gemm.h: faster from 7 on with
+  // More than these share weights decoded by gemm.h: faster from 6 on with
   // n = k = 2048, Emerald Rapids (November 2026).
-  static constexpr int64_t kMaxFew = 6;
+  static constexpr int64_t kMaxFew = 5;
 
   static Sum Zero() { return _mm512_setzero_si512(); }
   static Sum Dot(Sum sum, __m512i w, __m512i x) {
