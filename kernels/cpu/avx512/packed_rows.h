@@ -48,6 +48,17 @@ inline __m512 GatherFloats(const float* value, int64_t stride, int64_t count) {
   return _mm512_load_ps(lanes);
 }
 
+// BF16 of the 16 e2m1 codes, and so the upper halves of their f32; twice, since
+// vpermw reads 5 bits of a lane, and the fifth belongs to the next code.
+inline __m512i Bf16OfE2m1() {
+  alignas(64) static constexpr uint16_t kTable[32] = {
+      0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0,
+      0x8000, 0xbf00, 0xbf80, 0xbfc0, 0xc000, 0xc040, 0xc080, 0xc0c0,
+      0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0,
+      0x8000, 0xbf00, 0xbf80, 0xbfc0, 0xc000, 0xc040, 0xc080, 0xc0c0};
+  return _mm512_load_si512(kTable);
+}
+
 // 2^-shift in every lane.
 inline __m512 PowerOfTwo(__m512i shift) {
   const __m512i exponent = _mm512_sub_epi32(_mm512_set1_epi32(127), shift);

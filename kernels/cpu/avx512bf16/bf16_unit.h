@@ -72,16 +72,7 @@ struct Bf16Unit {
   }
   static __m512 ToF32(Sum sum) { return sum; }
 
-  // BF16 of the 16 e2m1 codes, twice: vpermw reads 5 bits of a lane, and the
-  // fifth belongs to the next code.
-  static __m512i E2m1Table() {
-    alignas(64) static constexpr uint16_t kTable[32] = {
-        0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0,
-        0x8000, 0xbf00, 0xbf80, 0xbfc0, 0xc000, 0xc040, 0xc080, 0xc0c0,
-        0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0,
-        0x8000, 0xbf00, 0xbf80, 0xbfc0, 0xc000, 0xc040, 0xc080, 0xc0c0};
-    return _mm512_load_si512(kTable);
-  }
+  static __m512i E2m1Table() { return avx512::Bf16OfE2m1(); }
 
   struct Tokens {
     const uint16_t* x;
