@@ -23,14 +23,24 @@ E2M1 = torch.tensor(VALUES + [-value for value in VALUES])
 
 
 def dequantize(file, name):
-    """row_scale[n] * 2^-shift[n, g] * e2m1: numerics of the m1, m2 scales."""
+    """row_scale[n] * 2^-shift[n, g] * e2m1, and the low-rank branch U V.
+
+    `name` ends in "weight"; scales are those of m1 and m2.
+    """
     packed = file.get_tensor(f"{name}_packed")
     codes = torch.stack([packed & 15, packed >> 4], dim=-1).flatten(1)
     shift = file.get_tensor(f"{name}_shift").float()
     group = codes.shape[1] // shift.shape[1]
     scale = torch.exp2(-shift).repeat_interleave(group, dim=1)
     row_scale = file.get_tensor(f"{name}_row_scale")[:, None]
-    return E2M1[codes.int()] * scale * row_scale
+    low_rank = 0
+    branch = name.removesuffix("weight") + "lorc"
+    if f"{branch}_u" in file.keys():
+        u, v = (file.get_tensor(f"{branch}_{part}").float()
+                * file.get_tensor(f"{branch}_{part}_scale")[:, None]
+                for part in "uv")
+        low_rank = u @ v
+    return E2M1[codes.int()] * scale * row_scale + low_rank
 
 
 def main():
