@@ -83,7 +83,7 @@ inline int64_t Int16TokenBytes(int64_t k) {
 
 // A NaN anywhere in a token spoils it all: its scale becomes one.
 inline void NoteNan(float* scale) {
-  const float nan = __builtin_nanf("");
+  float nan = __builtin_nanf("");
   __atomic_store(scale, &nan, __ATOMIC_RELAXED);
 }
 
