@@ -39,7 +39,8 @@ TEST(InspectCommand, SummaryNamesWhatMatters) {
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_THAT(outcome.err, IsEmpty());
   EXPECT_THAT(outcome.out, HasSubstr("LlamaForCausalLM: 6 layers, width 256"));
-  EXPECT_THAT(outcome.out, HasSubstr("e2m1 m2 group 32, low rank 8 e4m3 (42 matrices)"));
+  EXPECT_THAT(outcome.out,
+              HasSubstr("e2m1 m2 group 32, low rank 8 e4m3 (42 matrices)"));
   EXPECT_THAT(outcome.out, ContainsRegex("tokenizer +[0-9a-f]{16}"));
   EXPECT_THAT(outcome.out, ContainsRegex("chat template +[0-9a-f]{16}"));
   EXPECT_THAT(outcome.out, HasSubstr("2 </s>, 6 <|end|>"));
