@@ -2,9 +2,9 @@
 #ifndef ZQFP_KERNELS_CPU_QUANTIZED_MATMUL_F32_H_
 #define ZQFP_KERNELS_CPU_QUANTIZED_MATMUL_F32_H_
 
-// Matmuls of quantized weights for machines without BF16 dots, and of f32
-// tokens everywhere: codes become f32 in registers, products (exact where the
-// tokens are e4m3) are summed by f32 fused multiply-adds.
+// Matmuls of quantized weights of every format with tokens in f32 or e4m3: what
+// no faster kernel of a table takes. Codes become f32 in registers, products
+// (exact where the tokens are e4m3) are summed by f32 fused multiply-adds.
 //
 // Lanes is an instruction set: V, a vector of kLanes f32, and functions on it.
 // A load of 4 * kLanes bytes of packed weights holds a block of 8 * kLanes
