@@ -141,6 +141,31 @@ TEST_P(MatmulA8Test, TokensWithFewSmallCodes) {
   }
 }
 
+// And of nothing else: what is kept apart is then the whole product.
+TEST_P(MatmulA8Test, TokensOfSmallCodesAlone) {
+  for (const int64_t m : {1, 3, 9, 70}) {
+    for (const int64_t group_size : {32, 128}) {
+      std::mt19937 random(11);
+      const int64_t n = 37, k = 331;
+      const TestWeight weight =
+          MakeWeight(random, WeightFormat::kE2m1Shift, n, k, group_size);
+      Tokens tokens = RandomTokens(random, m, k);
+      for (int64_t i = 0; i < m * k; ++i) {
+        tokens.data[i] =
+            static_cast<uint8_t>(tokens.data[i] % 24 + (tokens.data[i] & 0x80));
+        tokens.exact[static_cast<size_t>(i)] =
+            double{tokens.scale[i / k]} * E4m3ToFloat(tokens.data[i]);
+      }
+      GuardedArray<float> y = Unwritten(m * n);
+      Run(weight, tokens, m, nullptr, nullptr, y.data());
+      ExpectClose(y,
+                  ExactMatmul(tokens.exact, weight, m, nullptr, nullptr,
+                              ErrorBound(Op::kMatmulA8, {}, k)),
+                  fmt::format("m={} group={}", m, group_size));
+    }
+  }
+}
+
 TEST_P(MatmulA8Test, EveryEpilogue) {
   for (const Epilogue epilogue : kEpilogues) {
     for (const WeightFormat format :
