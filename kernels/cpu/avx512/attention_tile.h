@@ -21,8 +21,6 @@ namespace {
 constexpr int kMaxQueries = 16;
 constexpr int kTileKeys = 64;
 
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct AttentionBlock {
   int64_t sequence;
   int64_t kv_head;

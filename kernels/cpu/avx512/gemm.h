@@ -128,7 +128,7 @@ struct Gemm {
     const bool e4m3 = w.format == WeightFormat::kE4m3;
     const bool folds =
         Unit::kFoldsShift && w.format == WeightFormat::kE2m1Shift;
-    const int64_t num_groups = folds ? CeilDiv(w.k, w.group_size) : 0;
+    const int64_t num_groups = folds ? NumGroups(w.k, w.group_size) : 0;
     const int64_t load = e4m3 ? 64 : 128;  // elements
     const int64_t end = job.k + job.steps * Unit::kStep;
     int32_t* out = job.slab.weights + strip * kStripRows;
@@ -170,7 +170,7 @@ struct Gemm {
         continue;
       }
       const int64_t n = job.n + s * kStripRows;
-      const int64_t num_groups = CeilDiv(w.k, w.group_size);
+      const int64_t num_groups = NumGroups(w.k, w.group_size);
       for (int64_t g = 0; g < job.groups; ++g) {
         const int64_t at = n * num_groups + job.k / w.group_size + g;
         _mm512_store_ps(

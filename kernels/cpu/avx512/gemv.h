@@ -45,7 +45,7 @@ struct Gemv {
   static void E2m1Rows(const WeightView& w, int64_t n, const Tokens& x,
                        __m512 (&sum)[kRows][kTokens]) {
     const int64_t row_bytes = RowBytes(w);
-    const int64_t num_groups = CeilDiv(w.k, w.group_size);
+    const int64_t num_groups = NumGroups(w.k, w.group_size);
     const int64_t num_blocks = CeilDiv(w.k, kBlock);
     const int64_t blocks_per_16_groups = w.group_size * 16 / kBlock;
     const __m128i log2_group = _mm_cvtsi32_si128(

@@ -15,6 +15,8 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // The lowest min(count, 16) bits; none where count is negative.
 inline __mmask16 Mask(int64_t count) {
   if (count >= kLanes) return 0xffff;

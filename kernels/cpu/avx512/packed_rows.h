@@ -22,8 +22,6 @@ namespace {
 constexpr int64_t kBlock = 128;  // elements of k
 constexpr int kVectors = 4;      // of 32 16-bit lanes in a block
 
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // k up to whole blocks.
 inline int64_t PaddedK(int64_t k) { return CeilDiv(k, kBlock) * kBlock; }
 

@@ -18,6 +18,7 @@
 #include "kernels/cpu/avx512/gemm.h"
 #include "kernels/cpu/avx512/gemv.h"
 #include "kernels/cpu/avx512/packed_rows.h"
+#include "kernels/cpu/int16_tokens.h"
 
 namespace zqfp::kernels::avx512bf16 {
 namespace {
@@ -25,8 +26,6 @@ namespace {
 using avx512::kBlock;
 using avx512::kVectors;
 using avx512::LowBits64;
-
-constexpr int64_t kChunk = 2 * kChunkSteps;  // of gemm.h, elements
 
 inline __m512bh AsBf16(__m512i v) { return (__m512bh)v; }
 
@@ -88,7 +87,7 @@ struct Bf16Unit {
   };
 
   static int64_t Padded(int64_t k) {
-    return avx512::CeilDiv(k, kChunk) * kChunk;
+    return avx512::CeilDiv(k, kChunkElements) * kChunkElements;
   }
   // A cache line more than whole chunks: gemv.h's tokens keep out of each
   // other's cache sets.
@@ -145,7 +144,8 @@ struct Bf16Unit {
             BlockOrder(q + at, k - at, e4m3, x + t * stride + at);
           } else {
             StepOrder(q + at, k - at, e4m3,
-                      x + (at / kChunk * count + t) * kChunk + at % kChunk);
+                      x + (at / kChunkElements * count + t) * kChunkElements +
+                          at % kChunkElements);
           }
         }
       }
