@@ -12,6 +12,10 @@
 #include "kernels/reference/reference.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 #if defined(ZQFP_WITH_CUDA)
 #include "kernels/cuda/device.h"
@@ -56,6 +60,26 @@ bool HasAvx512Vnni() {
 bool HasAvx512Bf16() {
   return HasAvx512() && __builtin_cpu_supports("avx512bf16");
 }
+// The kernel hands a process the tile registers only when asked to; it is,
+// here, once. Threads have what their process has.
+bool MayUseTiles() {
+#if defined(__linux__)
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
+  static const bool granted =
+      syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+bool HasAmx() {
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return HasAvx512Bf16() && HasAvx512Vnni() &&
+         __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
+         (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0 && MayUseTiles();
+}
 // Intel's cores start a BF16 dot every other cycle, two of 16-bit integers in
 // each (Emerald Rapids: 1.36 and 5.8 G/s, November 2026); AMD's as many of one
 // kind as of the other, and those of BF16 need no second plane.
@@ -67,8 +91,9 @@ const std::vector<Implementation>& Implementations() {
   static const std::vector<Implementation>& list =
       *new std::vector<Implementation> {
 #if defined(__x86_64__)
-    {&kAvx512Bf16Table, "AVX-512 F, BW, VL, DQ and BF16", HasAvx512Bf16,
-     HasSlowBf16},
+    {&kAmxTable, "AMX for BF16, AVX-512 with BF16 and VNNI", HasAmx, Never},
+        {&kAvx512Bf16Table, "AVX-512 F, BW, VL, DQ and BF16", HasAvx512Bf16,
+         HasSlowBf16},
         {&kAvx512VnniTable, "AVX-512 F, BW, VL, DQ and VNNI", HasAvx512Vnni,
          Never},
         {&kAvx512Table, "AVX-512 F, BW, VL and DQ", HasAvx512, Never},

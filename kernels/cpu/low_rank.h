@@ -33,7 +33,7 @@ struct LowRankArgs {
   float* y = nullptr;               // [m, n]
 };
 
-// Bytes at the head of the workspace: x V^T of every token.
+// Bytes of the workspace: x V^T of every token.
 inline int64_t LowRankBytes(const WorkspaceQuery& query) {
   return (query.num_tokens * query.lorc_rank * 4 + 63) / 64 * 64;
 }
@@ -128,6 +128,20 @@ struct LowRank {
                 });
   }
 };
+
+// The branch of a matmul of e4m3 tokens, where it has one: y holds it then, and
+// is what the product is to be added to. The workspace is free again.
+template <typename Lanes>
+inline void AddLowRank(MatmulA8Args& args, const Exec& exec) {
+  if (args.weight.lorc.rank == 0) return;
+  LowRank<Lanes>::Run({.m = args.m,
+                       .rows = {.codes = args.x.data, .scale = args.x.scale},
+                       .weight = args.weight,
+                       .residual = args.residual,
+                       .y = args.y},
+                      exec);
+  args.residual = args.y;
+}
 
 }  // namespace
 }  // namespace zqfp::kernels

@@ -14,6 +14,7 @@ extern const OpTable kAvx2Table;        // AVX2, FMA, F16C
 extern const OpTable kAvx512Table;      // AVX-512 F, BW, VL, DQ
 extern const OpTable kAvx512VnniTable;  // and 16-bit integer dot products
 extern const OpTable kAvx512Bf16Table;  // AVX-512 and BF16 dot products
+extern const OpTable kAmxTable;         // all of these and tiles of BF16
 #elif defined(__aarch64__)
 extern const OpTable kNeonTable;  // NEON as in Armv8.0-A
 #endif

@@ -69,11 +69,11 @@ TEST(BackendTest, TheReferenceIsAlwaysBuiltAndLast) {
 #if defined(__x86_64__)
 TEST(BackendTest, TheListIsOrderedBestFirst) {
   EXPECT_THAT(OfTheHost(BuiltBackends()),
-              ::testing::ElementsAre("avx512bf16", "avx512vnni", "avx512",
-                                     "avx2", "reference"));
+              ::testing::ElementsAre("amx", "avx512bf16", "avx512vnni",
+                                     "avx512", "avx2", "reference"));
 }
 
-// BF16 dots are the best there is, but on Intel's cores.
+// Tiles before all; then BF16 dots, but on Intel's cores.
 TEST(BackendTest, WithoutOverrideTheBestIsChosen) {
   const std::vector<std::string> here = HostBackends();
   const bool has_vnni = std::count(here.begin(), here.end(), "avx512vnni") > 0;
@@ -82,7 +82,9 @@ TEST(BackendTest, WithoutOverrideTheBestIsChosen) {
     const Override environment(value);
     const auto backend = SelectBackend("cpu");
     ASSERT_TRUE(backend.ok()) << backend.status();
-    EXPECT_EQ(backend->name, intel && has_vnni ? "avx512vnni" : here.front());
+    EXPECT_EQ(backend->name, here.front() != "amx" && intel && has_vnni
+                                 ? "avx512vnni"
+                                 : here.front());
   }
 }
 
@@ -104,6 +106,9 @@ TEST(BackendTest, RunnableIsWhatTheProcessorHas) {
   const bool avx2 = all({"avx2", "fma", "f16c"});
   const bool avx512 =
       avx2 && all({"avx512f", "avx512bw", "avx512vl", "avx512dq"});
+  if (avx512 && all({"amx_tile", "amx_bf16", "avx512_bf16", "avx512_vnni"})) {
+    expected.push_back("amx");
+  }
   if (avx512 && all({"avx512_bf16"})) expected.push_back("avx512bf16");
   if (avx512 && all({"avx512_vnni"})) expected.push_back("avx512vnni");
   if (avx512) expected.push_back("avx512");

@@ -74,23 +74,15 @@ int64_t IntegerBytes(const WorkspaceQuery& query) {
   const int64_t many = IntegerTokenBytes(tokens, query.k) +
                        query.num_threads * GemmBytes(tokens);
   const int64_t few = FewBytes(query.k);
-  return LowRankBytes(query) + (many > few ? many : few);
+  const int64_t product = many > few ? many : few;
+  const int64_t low_rank = LowRankBytes(query);
+  return product > low_rank ? product : low_rank;
 }
 
 // Few tokens of e2m1 (free and shift scales) or e4m3 weights, many of e2m1.
 void FastMatmul(MatmulA8Args args, const Exec& exec) {
+  AddLowRank<F32x8>(args, exec);
   uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
-  if (args.weight.lorc.rank > 0) {
-    LowRank<F32x8>::Run({.m = args.m,
-                         .rows = {.codes = args.x.data, .scale = args.x.scale},
-                         .weight = args.weight,
-                         .residual = args.residual,
-                         .y = args.y},
-                        exec);
-    args.residual = args.y;
-    workspace += LowRankBytes(
-        {.num_tokens = args.m, .lorc_rank = args.weight.lorc.rank});
-  }
   for (int64_t first = 0; first < args.m; first += kMaxTokens) {
     const int64_t left = args.m - first;
     const int64_t count = left < kMaxTokens ? left : kMaxTokens;

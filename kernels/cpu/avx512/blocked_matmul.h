@@ -63,24 +63,16 @@ struct BlockedMatmul {
   static int64_t WorkspaceBytes(const WorkspaceQuery& query) {
     const int64_t tokens =
         query.num_tokens < kMaxTokens ? query.num_tokens : kMaxTokens;
-    return LowRankBytes(query) + TokenBytes(tokens, query.k) +
-           query.num_threads * Gemm<Unit>::WorkspaceBytes(tokens);
+    const int64_t product =
+        TokenBytes(tokens, query.k) +
+        query.num_threads * Gemm<Unit>::WorkspaceBytes(tokens);
+    const int64_t low_rank = LowRankBytes(query);
+    return product > low_rank ? product : low_rank;
   }
 
   static void Run(MatmulA8Args args, const Exec& exec) {
+    AddLowRank<F32x16>(args, exec);
     uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
-    if (args.weight.lorc.rank > 0) {
-      LowRank<F32x16>::Run(
-          {.m = args.m,
-           .rows = {.codes = args.x.data, .scale = args.x.scale},
-           .weight = args.weight,
-           .residual = args.residual,
-           .y = args.y},
-          exec);
-      args.residual = args.y;
-      workspace += LowRankBytes(
-          {.num_tokens = args.m, .lorc_rank = args.weight.lorc.rank});
-    }
     for (int64_t first = 0; first < args.m; first += kMaxTokens) {
       const int64_t left = args.m - first;
       Pass(args, first, left < kMaxTokens ? left : kMaxTokens, exec, workspace);
