@@ -255,6 +255,19 @@ TEST_P(AttentionTest, LargeScores) {
   }
 }
 
+// Prompts where a query or a weight with fewer bits than f32 would show: large
+// scores of few dims, and the softmax of two positions.
+TEST_P(AttentionTest, NothingIsRoundedToFewerBits) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {1, 8}) {
+      const KvShape shape = {format, 1, 16, head_dim};
+      Check({{40, 60}}, {.shape = shape, .group = 2, .scale = 1.0f}, 30);
+      Check({{40, 60}},
+            {.shape = shape, .group = 2, .window = 2, .scale = 0.05f});
+    }
+  }
+}
+
 // Scores far below, around and far above the cap.
 TEST_P(AttentionTest, EverySoftcap) {
   for (const ValueFormat format : kKvFormats) {

@@ -9,6 +9,8 @@
 namespace zqfp::kernels::amx {
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
+void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
+int64_t AttentionBytes(const WorkspaceQuery& query);
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
 }  // namespace zqfp::kernels::amx

@@ -12,7 +12,9 @@ constexpr int64_t kMaxFew = 3;
 }  // namespace
 
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
-  return TileMatmulBytes(query);
+  const int64_t matmul = TileMatmulBytes(query);
+  const int64_t attention = AttentionBytes(query);
+  return matmul > attention ? matmul : attention;
 }
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {

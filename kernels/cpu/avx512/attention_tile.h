@@ -4,15 +4,15 @@
 
 // Attention of a block of queries that share one KV head, by tiles of 64 keys.
 //
-// The queries of a KV head are its query heads in each row, rows first. A block
-// walks the keys once: scores with 16 keys in the lanes (keys are transposed
-// 16 x 16 on the way), online softmax, then values with dims in the lanes. All
-// state lies on the stack, some 70 KB.
+// A block walks the keys once: scores with 16 keys in the lanes (keys are
+// transposed 16 x 16 on the way), online softmax, then values with dims in the
+// lanes. All state lies on the stack, some 70 KB.
 
 #include <immintrin.h>
 #include <stdint.h>
 
 #include "kernels/core/ops.h"
+#include "kernels/cpu/avx512/attention_blocks.h"
 #include "kernels/cpu/avx512/lanes.h"
 
 namespace zqfp::kernels::avx512 {
@@ -20,13 +20,6 @@ namespace {
 
 constexpr int kMaxQueries = 16;
 constexpr int kTileKeys = 64;
-
-struct AttentionBlock {
-  int64_t sequence;
-  int64_t kv_head;
-  int64_t first_query;
-  int64_t max_queries;
-};
 
 // The block's queries and what they have summed so far.
 struct BlockState {

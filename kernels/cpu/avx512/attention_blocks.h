@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CPU_AVX512_ATTENTION_BLOCKS_H_
+#define ZQFP_KERNELS_CPU_AVX512_ATTENTION_BLOCKS_H_
+
+// How the queries of a step are cut into blocks, and blocks shared out.
+//
+// The queries of a KV head are its query heads in each row, rows first.
+
+#include <stdint.h>
+
+#include "kernels/core/ops.h"
+#include "kernels/core/parallel.h"
+#include "kernels/cpu/avx512/lanes.h"
+
+namespace zqfp::kernels::avx512 {
+namespace {
+
+struct AttentionBlock {
+  int64_t sequence;
+  int64_t kv_head;
+  int64_t first_query;
+  int64_t max_queries;
+};
+
+// Queries of each KV head in sequence s.
+inline int64_t NumQueries(const AttentionArgs& args, int64_t s) {
+  const int64_t rows =
+      args.batch.token_begin[s + 1] - args.batch.token_begin[s];
+  return rows * (args.num_heads / args.pages.num_kv_heads);
+}
+
+// The largest block of queries, up to `most`, that still gives every thread
+// work: queries of a block share the loads of keys and values.
+inline int64_t BlockSize(const AttentionArgs& args, int64_t most,
+                         int num_threads) {
+  int64_t size = most;
+  while (size > 1) {
+    int64_t blocks = 0;
+    for (int64_t s = 0; s < args.batch.num_sequences; ++s) {
+      blocks += args.pages.num_kv_heads * CeilDiv(NumQueries(args, s), size);
+    }
+    if (blocks >= num_threads) break;
+    size /= 2;
+  }
+  return size;
+}
+
+// body(block, thread) for all blocks, of block_size(s) queries in sequence s.
+template <typename Size, typename Body>
+inline void ForEachBlock(const AttentionArgs& args, const Exec& exec,
+                         const Size& block_size, const Body& body) {
+  const int num_threads = exec.parallel.num_threads;
+  const int64_t kv_heads = args.pages.num_kv_heads;
+  // Later rows of a prompt see more keys: threads take blocks in turn.
+  ParallelFor(exec, num_threads, 1,
+              [&](int64_t begin, int64_t end, int thread) {
+                for (int64_t slot = begin; slot < end; ++slot) {
+                  int64_t turn = 0;
+                  for (int64_t s = 0; s < args.batch.num_sequences; ++s) {
+                    const int64_t size = block_size(s);
+                    const int64_t blocks =
+                        kv_heads * CeilDiv(NumQueries(args, s), size);
+                    for (int64_t block = 0; block < blocks; ++block) {
+                      if (turn++ % num_threads != slot) continue;
+                      body({.sequence = s,
+                            .kv_head = block % kv_heads,
+                            .first_query = block / kv_heads * size,
+                            .max_queries = size},
+                           thread);
+                    }
+                  }
+                }
+              });
+}
+
+}  // namespace
+}  // namespace zqfp::kernels::avx512
+
+#endif  // ZQFP_KERNELS_CPU_AVX512_ATTENTION_BLOCKS_H_
