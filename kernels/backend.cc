@@ -128,6 +128,7 @@ void Fill(Backend& backend, const OpTable& table, const char* name,
 
 void Merge(Backend& backend, const OpTable& table) {
   backend.tables.push_back(&table);
+  if (backend.ops.multiply == nullptr) backend.ops.multiply = table.multiply;
   Fill(backend, table, "embed", &OpTable::embed);
   Fill(backend, table, "gather_rows", &OpTable::gather_rows);
   Fill(backend, table, "add_positions", &OpTable::add_positions);

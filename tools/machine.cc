@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <fstream>
 
@@ -22,6 +23,10 @@ constexpr int64_t kSliceBytes = int64_t{32} << 20;
 // part, 2 cores, 2026-11; shorter lost up to half.
 constexpr int64_t kPrefetchWords = 12 * 1024 / 8;
 
+// Long enough to count a slice's start as nothing.
+constexpr double kSliceSeconds = 2e-3;
+constexpr int kSlices = 40;
+
 struct ReadJob {
   const uint64_t* data;  // of the slice
   uint64_t sum[256];     // one slot a thread, so that the reads are not dropped
@@ -37,6 +42,22 @@ void ReadBlocks(void* context, int64_t begin, int64_t end, int thread) {
     for (int i = 0; i < 8; ++i) sum[i] ^= p[i];
   }
   for (int i = 0; i < 8; ++i) job.sum[thread % 256] ^= sum[i];
+}
+
+struct MultiplyJob {
+  int64_t (*multiply)(int64_t) noexcept;
+  int64_t rounds;
+  std::atomic<int64_t> flop = 0;
+};
+
+void MultiplyOnEach(void* context, int64_t begin, int64_t end, int) {
+  MultiplyJob& job = *static_cast<MultiplyJob*>(context);
+  for (int64_t i = begin; i < end; ++i) job.flop += job.multiply(job.rounds);
+}
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
 }
 
 }  // namespace
@@ -73,11 +94,30 @@ double MeasureReadBandwidth(kernels::ThreadPool& pool) {
     // The last prefetches point past the buffer, which is harmless.
     parallel.run(parallel.pool, kSliceBytes / 8 / kBlockWords, 1, ReadBlocks,
                  &job);
-    const std::chrono::duration<double> time =
-        std::chrono::steady_clock::now() - start;
-    best = std::max(best, kSliceBytes / time.count());
+    best = std::max(best, kSliceBytes / SecondsSince(start));
   }
   munmap(memory, kBufferBytes);
+  return best;
+}
+
+double MeasureMultiplication(kernels::ThreadPool& pool,
+                             int64_t (*multiply)(int64_t) noexcept) {
+  if (multiply == nullptr) return 0;
+  MultiplyJob job = {.multiply = multiply, .rounds = 256};
+  const kernels::Parallel parallel = pool.parallel();
+  double best = 0;
+  for (int slice = 0; slice < kSlices;) {
+    job.flop = 0;
+    const auto start = std::chrono::steady_clock::now();
+    parallel.run(parallel.pool, pool.num_threads(), 1, MultiplyOnEach, &job);
+    const double seconds = SecondsSince(start);
+    best = std::max(best, static_cast<double>(job.flop) / seconds);
+    if (seconds < kSliceSeconds) {
+      job.rounds *= 2;
+    } else {
+      ++slice;
+    }
+  }
   return best;
 }
 

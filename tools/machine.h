@@ -23,6 +23,11 @@ int64_t PeakRssBytes();
 // buffer cannot be had.
 double MeasureReadBandwidth(kernels::ThreadPool& pool);
 
+// Flops per second that the pool's threads do together with `multiply`
+// (OpTable): the best of some slices. 0 where there is no such loop.
+double MeasureMultiplication(kernels::ThreadPool& pool,
+                             int64_t (*multiply)(int64_t) noexcept);
+
 }  // namespace zqfp::tools
 
 #endif  // ZQFP_TOOLS_MACHINE_H_

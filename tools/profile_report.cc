@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "models/weights.h"
 
@@ -39,17 +40,38 @@ std::string NameOf(const kernels::OpCalls& op) {
                      op.part.empty() ? "" : " ", op.part);
 }
 
+// Shares of what the machine can do; nothing where that is not known, or not
+// what the op is made of.
+std::optional<double> ReadShare(const ProfileRow& row,
+                                const Ceilings& ceilings) {
+  if (row.bytes == 0 || ceilings.read_bytes_per_s <= 0) return std::nullopt;
+  return row.bytes_per_s() / ceilings.read_bytes_per_s;
+}
+std::optional<double> MultiplyShare(const ProfileRow& row,
+                                    const Ceilings& ceilings) {
+  if (row.op.op != "matmul_a8" || ceilings.multiply_flop_per_s <= 0) {
+    return std::nullopt;
+  }
+  return row.flop_per_s() / ceilings.multiply_flop_per_s;
+}
+
+std::string Percent(std::optional<double> share) {
+  return share.has_value() ? fmt::format("{:>8.0f} %", 100 * *share)
+                           : std::string(10, ' ');
+}
+
 // Columns after the share, which are blank where an op has no such work.
-std::string WorkText(const ProfileRow& row, double read_bytes_per_s) {
+std::string WorkText(const ProfileRow& row, const Ceilings& ceilings) {
   std::string text;
   if (row.bytes == 0) return text;
-  const double of_read =
-      read_bytes_per_s > 0 ? 100 * row.bytes_per_s() / read_bytes_per_s : 0;
-  text = fmt::format("{:>10.3f}{:>9.2f}{:>8.0f} %", row.bytes / 1e6,
-                     row.bytes_per_s() / 1e9, of_read);
+  text =
+      fmt::format("{:>10.3f}{:>9.2f}{}", row.bytes / 1e6,
+                  row.bytes_per_s() / 1e9, Percent(ReadShare(row, ceilings)));
   if (row.flop == 0) return text;
-  return text + fmt::format("{:>10.3f}{:>9.1f}", row.flop / 1e9,
-                            row.flop_per_s() / 1e9);
+  text +=
+      fmt::format("{:>10.3f}{:>9.1f}", row.flop / 1e9, row.flop_per_s() / 1e9);
+  const std::optional<double> share = MultiplyShare(row, ceilings);
+  return share.has_value() ? text + Percent(share) : text;
 }
 
 }  // namespace
@@ -81,20 +103,21 @@ std::vector<ProfileRow> RowsOf(const PhaseProfile& phase) {
 }
 
 std::string ProfileText(const std::string& phase_name,
-                        const PhaseProfile& phase, double read_bytes_per_s) {
+                        const PhaseProfile& phase, const Ceilings& ceilings) {
   const auto steps = static_cast<double>(std::max<int64_t>(1, phase.steps));
   std::string text =
       fmt::format("\n{}: {} step{} of {:.3f} ms\n", phase_name, phase.steps,
                   phase.steps == 1 ? "" : "s", 1e3 * phase.seconds / steps);
-  text += fmt::format("{:<28}{:>6}{:>10}{:>8}{:>10}{:>9}{:>10}{:>10}{:>9}\n",
-                      "op, of one step", "calls", "ms", "share", "MB", "GB/s",
-                      "of read", "GFLOP", "GFLOP/s");
+  text +=
+      fmt::format("{:<28}{:>6}{:>10}{:>8}{:>10}{:>9}{:>10}{:>10}{:>9}{:>10}\n",
+                  "op, of one step", "calls", "ms", "share", "MB", "GB/s",
+                  "of read", "GFLOP", "GFLOP/s", "of peak");
   for (const ProfileRow& row : RowsOf(phase)) {
     const std::string calls =
         row.calls > 0 ? fmt::format("{:.6g}", row.calls) : std::string();
     text += fmt::format("{:<28}{:>6}{:>10.3f}{:>6.1f} %{}\n", row.name, calls,
                         1e3 * row.seconds, 100 * row.share,
-                        WorkText(row, read_bytes_per_s));
+                        WorkText(row, ceilings));
   }
   return text + fmt::format("taking these notes: {:.2f} % of a step\n",
                             phase.seconds > 0
@@ -103,7 +126,7 @@ std::string ProfileText(const std::string& phase_name,
 }
 
 nlohmann::ordered_json ProfileJson(const PhaseProfile& phase,
-                                   double read_bytes_per_s) {
+                                   const Ceilings& ceilings) {
   const auto steps = static_cast<double>(std::max<int64_t>(1, phase.steps));
   nlohmann::ordered_json ops = nlohmann::ordered_json::array();
   for (const ProfileRow& row : RowsOf(phase)) {
@@ -119,12 +142,13 @@ nlohmann::ordered_json ProfileJson(const PhaseProfile& phase,
     if (row.bytes > 0) {
       entry["bytes_per_step"] = row.bytes;
       entry["gb_per_s"] = row.bytes_per_s() / 1e9;
-      entry["read_share"] =
-          read_bytes_per_s > 0 ? row.bytes_per_s() / read_bytes_per_s : 0;
+      entry["read_share"] = ReadShare(row, ceilings).value_or(0);
     }
     if (row.flop > 0) {
       entry["flop_per_step"] = row.flop;
       entry["gflop_per_s"] = row.flop_per_s() / 1e9;
+      const std::optional<double> share = MultiplyShare(row, ceilings);
+      if (share.has_value()) entry["multiply_share"] = *share;
     }
     ops.push_back(std::move(entry));
   }

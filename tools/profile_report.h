@@ -36,18 +36,23 @@ struct ProfileRow {
   double flop_per_s() const { return seconds > 0 ? flop / seconds : 0; }
 };
 
+// What the machine can do, to hold the rows against; 0 where it is not known.
+struct Ceilings {
+  double read_bytes_per_s = 0;
+  double multiply_flop_per_s = 0;  // of matmul_a8
+};
+
 // The time that is in no op: batches, angles, copies, and the notes.
 inline constexpr char kRestName[] = "not in an op";
 
 // The largest first, the rest last.
 std::vector<ProfileRow> RowsOf(const PhaseProfile& phase);
 
-// A line for the phase, one for each row, one for the notes. `read_bytes_per_s`
-// is what the memory can read.
+// A line for the phase, one for each row, one for the notes.
 std::string ProfileText(const std::string& phase_name,
-                        const PhaseProfile& phase, double read_bytes_per_s);
+                        const PhaseProfile& phase, const Ceilings& ceilings);
 nlohmann::ordered_json ProfileJson(const PhaseProfile& phase,
-                                   double read_bytes_per_s);
+                                   const Ceilings& ceilings);
 
 // Tells the profile which part of a layer each weight of the model is: qkv, o,
 // gate, up, down or head.

@@ -10,6 +10,7 @@
 
 #include "absl/flags/flag.h"
 #include "engine/engine.h"
+#include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/command_line.h"
@@ -45,7 +46,8 @@ constexpr int64_t kPageSize = 32;
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
       "zqfp-bench",
-      "Prompt and generation speed, against what the memory can read.",
+      "Prompt and generation speed, against what the machine can read and "
+      "multiply.",
       "zqfp-bench [--model DIR | --shape NAME] [--prompt N] [--generate N]",
       {{"what is measured",
         {"shape", "group_size", "scales", "prompt", "generate", "batch",
@@ -160,7 +162,7 @@ struct BenchResult {
   int64_t weight_bytes = 0;
   double load_s = 0;
   int64_t peak_rss_bytes = 0;
-  double read_bytes_per_s = 0;
+  Ceilings ceilings;
 
   // Bytes of weights that the generation streams per second.
   double streamed() const {
@@ -289,8 +291,13 @@ void PrintText(const BenchResult& r) {
     fmt::print(
         "weights streamed         {:>9.1f} GB/s, {:.0f} % of the {:.1f} "
         "GB/s that {} threads read\n",
-        r.streamed() / 1e9, 100 * r.streamed() / r.read_bytes_per_s,
-        r.read_bytes_per_s / 1e9, r.num_threads);
+        r.streamed() / 1e9, 100 * r.streamed() / r.ceilings.read_bytes_per_s,
+        r.ceilings.read_bytes_per_s / 1e9, r.num_threads);
+  }
+  if (r.ceilings.multiply_flop_per_s > 0) {
+    fmt::print(
+        "multiplication's peak    {:>9.1f} GFLOP/s, of {} threads with {}\n",
+        r.ceilings.multiply_flop_per_s / 1e9, r.num_threads, r.backend);
   }
   fmt::print(
       "weights per token        {:>9.1f} MB;  loaded in {:.3f} s;  peak "
@@ -298,12 +305,11 @@ void PrintText(const BenchResult& r) {
       static_cast<double>(r.weight_bytes) / 1e6, r.load_s,
       static_cast<double>(r.peak_rss_bytes) / 1e6);
   if (r.prompt_phase.profile.steps > 0) {
-    fmt::print("{}", ProfileText("prompt", r.prompt_phase.profile,
-                                 r.read_bytes_per_s));
+    fmt::print("{}", ProfileText("prompt", r.prompt_phase.profile, r.ceilings));
   }
   if (r.generate_phase.profile.steps > 0) {
-    fmt::print("{}", ProfileText("generate", r.generate_phase.profile,
-                                 r.read_bytes_per_s));
+    fmt::print("{}",
+               ProfileText("generate", r.generate_phase.profile, r.ceilings));
   }
 }
 
@@ -320,16 +326,16 @@ void PrintJson(const BenchResult& r) {
       {"generate_tokens_per_s", r.generate_phase.speed.ToJson()},
       {"weight_bytes", r.weight_bytes},
       {"streamed_gb_per_s", r.streamed() / 1e9},
-      {"read_gb_per_s", r.read_bytes_per_s / 1e9},
+      {"read_gb_per_s", r.ceilings.read_bytes_per_s / 1e9},
+      {"multiply_gflop_per_s", r.ceilings.multiply_flop_per_s / 1e9},
       {"load_s", r.load_s},
       {"peak_rss_bytes", r.peak_rss_bytes}};
   if (r.prompt_phase.profile.steps > 0) {
-    json["profile"]["prompt"] =
-        ProfileJson(r.prompt_phase.profile, r.read_bytes_per_s);
+    json["profile"]["prompt"] = ProfileJson(r.prompt_phase.profile, r.ceilings);
   }
   if (r.generate_phase.profile.steps > 0) {
     json["profile"]["generate"] =
-        ProfileJson(r.generate_phase.profile, r.read_bytes_per_s);
+        ProfileJson(r.generate_phase.profile, r.ceilings);
   }
   fmt::print("{}\n", json.dump());
 }
@@ -360,7 +366,11 @@ absl::Status Run() {
   // Before the bandwidth's own buffer counts.
   result.peak_rss_bytes = PeakRssBytes();
   kernels::ThreadPool pool(result.num_threads);
-  result.read_bytes_per_s = MeasureReadBandwidth(pool);
+  result.ceilings.read_bytes_per_s = MeasureReadBandwidth(pool);
+  ZQFP_ASSIGN_OR_RETURN(const kernels::Backend backend,
+                        kernels::MakeBackend(result.backend));
+  result.ceilings.multiply_flop_per_s =
+      MeasureMultiplication(pool, backend.ops.multiply);
   if (absl::GetFlag(FLAGS_json)) {
     PrintJson(result);
   } else {

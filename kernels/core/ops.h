@@ -274,6 +274,10 @@ struct OpTable {
   // Bytes of Exec::workspace that any op of this table needs for a plan within
   // these limits. Null: none.
   int64_t (*workspace_bytes)(const WorkspaceQuery&) noexcept;
+  // No op, but its measure: multiplies and adds `rounds` times from registers
+  // alone, as matmul_a8 does for many tokens, and returns the flops of that.
+  // Null: the table has no such loop.
+  int64_t (*multiply)(int64_t rounds) noexcept;
 };
 
 }  // namespace zqfp::kernels

@@ -29,6 +29,7 @@ constinit const OpTable kTable = {
     .activate = Activate,
     .softcap = Softcap,
     .workspace_bytes = WorkspaceBytes,
+    .multiply = nullptr,
 };
 
 }  // namespace zqfp::kernels::cuda

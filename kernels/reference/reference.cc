@@ -21,6 +21,7 @@ constinit const OpTable kReferenceTable = {
     .activate = reference::Activate,
     .softcap = reference::Softcap,
     .workspace_bytes = nullptr,
+    .multiply = nullptr,
 };
 
 namespace reference {

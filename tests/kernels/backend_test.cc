@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -126,6 +127,29 @@ TEST(BackendTest, EveryAArch64HasNeonForEveryOp) {
   }
 }
 #endif
+
+// What zqfp-bench holds matmuls against: as many flops as rounds say, and not
+// as fast as no work at all.
+TEST(BackendTest, MultiplyingTakesTimeAndCountsItsFlops) {
+  for (const std::string& name : HostBackends()) {
+    const auto backend = MakeBackend(name);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    const auto multiply = backend->ops.multiply;
+    if (name == "reference") {
+      EXPECT_EQ(multiply, nullptr);
+      continue;
+    }
+    ASSERT_NE(multiply, nullptr) << name;
+    EXPECT_GT(multiply(1), 0) << name;
+    EXPECT_EQ(multiply(1000), 1000 * multiply(1)) << name;
+    const auto start = std::chrono::steady_clock::now();
+    const double flop = static_cast<double>(multiply(1 << 20));
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+    EXPECT_LT(flop / seconds, 1e13) << name;  // no core does 10 TFLOP/s
+  }
+}
 
 TEST(BackendTest, EveryRunnableBackendIsComplete) {
   for (const std::string& name : RunnableBackends()) {

@@ -39,6 +39,9 @@ TEST(BenchCommand, JsonHoldsTheContract) {
   }
   EXPECT_GT(json["weight_bytes"], 3'000'000);
   EXPECT_GT(json["read_gb_per_s"], 0.0);
+  if (json["backend"] != "reference") {
+    EXPECT_GT(json["multiply_gflop_per_s"], 0.1);
+  }
   EXPECT_GE(json["load_s"], 0.0);
   EXPECT_GT(json["peak_rss_bytes"], json["weight_bytes"]);
   EXPECT_EQ(json["threads"], 1);

@@ -16,6 +16,9 @@ using kernels::OpCalls;
 using kernels::WeightFormat;
 using ::testing::HasSubstr;
 
+constexpr Ceilings kMachine = {.read_bytes_per_s = 8e9,
+                               .multiply_flop_per_s = 16e9};
+
 // Two steps of 10 ms: 6 ms of a matmul, 3 ms of a norm each.
 PhaseProfile TwoSteps() {
   return {.steps = 2,
@@ -51,7 +54,7 @@ TEST(ProfileReportTest, RowsAreOfOneStepTheLargestFirstTheRestLast) {
 }
 
 TEST(ProfileReportTest, JsonHoldsWhatTheTableShows) {
-  const nlohmann::json json = ProfileJson(TwoSteps(), 8e9);
+  const nlohmann::json json = ProfileJson(TwoSteps(), kMachine);
   EXPECT_EQ(json["steps"], 2);
   EXPECT_DOUBLE_EQ(json["s_per_step"], 0.010);
   EXPECT_DOUBLE_EQ(json["noting_s_per_step"], 0.0001);
@@ -62,29 +65,32 @@ TEST(ProfileReportTest, JsonHoldsWhatTheTableShows) {
   EXPECT_DOUBLE_EQ(matmul["read_share"], 0.25);
   EXPECT_DOUBLE_EQ(matmul["bytes_per_step"], 12e6);
   EXPECT_DOUBLE_EQ(matmul["gflop_per_s"], 4);
+  EXPECT_DOUBLE_EQ(matmul["multiply_share"], 0.25);
   const nlohmann::json& norm = json["ops"][1];
   EXPECT_EQ(norm["op"], "rms_norm");
   EXPECT_FALSE(norm.contains("weights"));
   EXPECT_FALSE(norm.contains("gflop_per_s"));
+  EXPECT_FALSE(norm.contains("multiply_share"));
   EXPECT_EQ(json["ops"][2]["op"], kRestName);
   EXPECT_FALSE(json["ops"][2].contains("gb_per_s"));
 }
 
 TEST(ProfileReportTest, TextHasALineForEachRow) {
-  const std::string text = ProfileText("generate", TwoSteps(), 8e9);
+  const std::string text = ProfileText("generate", TwoSteps(), kMachine);
   EXPECT_THAT(text, HasSubstr("generate: 2 steps of 10.000 ms\n"));
   EXPECT_THAT(text, HasSubstr("matmul_a8 e2m1 shift gate        2     6.000  "
-                              "60.0 %    12.000     2.00      25 %"));
+                              "60.0 %    12.000     2.00      25 %"
+                              "     0.024      4.0      25 %\n"));
   EXPECT_THAT(text, HasSubstr("not in an op                           1.000  "
                               "10.0 %\n"));
   EXPECT_THAT(text, HasSubstr("taking these notes: 1.00 % of a step\n"));
 }
 
 TEST(ProfileReportTest, NothingMeasuredIsNoDivisionByZero) {
-  const nlohmann::json json = ProfileJson({}, 0);
+  const nlohmann::json json = ProfileJson({}, {});
   EXPECT_EQ(json["ops"].size(), 1u);
   EXPECT_EQ(json["ops"][0]["share"], 0.0);
-  EXPECT_THAT(ProfileText("prompt", {}, 0), HasSubstr("0 steps"));
+  EXPECT_THAT(ProfileText("prompt", {}, {}), HasSubstr("0 steps"));
 }
 
 Config TinyConfig() {

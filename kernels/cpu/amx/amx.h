@@ -12,6 +12,7 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
 int64_t AttentionBytes(const WorkspaceQuery& query);
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
+int64_t Multiply(int64_t rounds) noexcept;
 
 }  // namespace zqfp::kernels::amx
 

@@ -31,4 +31,27 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   }
 }
 
+int64_t Multiply(int64_t rounds) noexcept {
+  // Codes of all bits: a core is slower with them than with zeros.
+  alignas(64) uint16_t values[kTileRows * kTileK];
+  for (uint32_t i = 0; i < kTileRows * kTileK; ++i) {
+    values[i] = static_cast<uint16_t>(0x3f80 | (i * 2654435761u >> 9 & 0x80ff));
+  }
+  const TileRegisters registers;
+  TileFence();
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, values, kRowBytes);
+  _tile_loadd(5, values, kRowBytes);
+  for (int64_t i = 0; i < rounds; ++i) {
+    _tile_dpbf16ps(0, 4, 5);
+    _tile_dpbf16ps(1, 4, 5);
+    _tile_dpbf16ps(2, 4, 5);
+    _tile_dpbf16ps(3, 4, 5);
+  }
+  return rounds * 4 * kTileRows * 16 * kTileK * 2;
+}
+
 }  // namespace zqfp::kernels::amx

@@ -20,6 +20,7 @@ constinit const OpTable kAmxTable = {
     .activate = nullptr,
     .softcap = nullptr,
     .workspace_bytes = amx::WorkspaceBytes,
+    .multiply = amx::Multiply,
 };
 
 }  // namespace zqfp::kernels

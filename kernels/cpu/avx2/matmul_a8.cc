@@ -135,4 +135,27 @@ void QuantizedMatmul(const MatmulArgs& args, const Exec& exec) noexcept {
                                  exec);
 }
 
+int64_t Multiply(int64_t rounds) noexcept {
+  constexpr int kSums = 8;
+  __m256i sum[kSums];
+  // Of these the compiler knows nothing.
+  __m256i w = _mm256_set1_epi16(12), x = _mm256_set1_epi16(345);
+#pragma GCC unroll 8
+  for (int j = 0; j < kSums; ++j) {
+    __asm__ volatile("" : "+x"(w));
+    sum[j] = Dot(_mm256_setzero_si256(), w, x);
+  }
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kSums; ++j) {
+      // Or it would multiply once for all sums.
+      __asm__ volatile("" : "+x"(w));
+      sum[j] = Dot(sum[j], w, x);
+    }
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < kSums; ++j) __asm__ volatile("" : : "x"(sum[j]));
+  return rounds * kSums * 16 * 2;
+}
+
 }  // namespace zqfp::kernels::avx2

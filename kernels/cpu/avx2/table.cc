@@ -20,6 +20,7 @@ constinit const OpTable kAvx2Table = {
     .activate = avx2::Activate,
     .softcap = avx2::Softcap,
     .workspace_bytes = avx2::WorkspaceBytes,
+    .multiply = avx2::Multiply,
 };
 
 }  // namespace zqfp::kernels

@@ -2,6 +2,7 @@
 #include "kernels/cpu/avx512/avx512.h"
 #include "kernels/cpu/avx512/blocked_matmul.h"
 #include "kernels/cpu/avx512/f32_unit.h"
+#include "kernels/cpu/avx512/multiply_loop.h"
 
 namespace zqfp::kernels::avx512 {
 
@@ -29,6 +30,10 @@ void QuantizedMatmul(const MatmulArgs& args, const Exec& exec) noexcept {
                                    .residual = args.residual,
                                    .y = args.y},
                                   exec);
+}
+
+int64_t Multiply(int64_t rounds) noexcept {
+  return avx512::MultiplyLoop<F32Unit>(rounds);
 }
 
 }  // namespace zqfp::kernels::avx512

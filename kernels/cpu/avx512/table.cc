@@ -20,6 +20,7 @@ constinit const OpTable kAvx512Table = {
     .activate = avx512::Activate,
     .softcap = avx512::Softcap,
     .workspace_bytes = avx512::WorkspaceBytes,
+    .multiply = avx512::Multiply,
 };
 
 }  // namespace zqfp::kernels

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/avx512/blocked_matmul.h"
+#include "kernels/cpu/avx512/multiply_loop.h"
 #include "kernels/cpu/avx512bf16/avx512bf16.h"
 #include "kernels/cpu/avx512bf16/bf16_unit.h"
 
@@ -19,6 +20,10 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   } else {
     avx512::OtherFormats(args, exec);
   }
+}
+
+int64_t Multiply(int64_t rounds) noexcept {
+  return avx512::MultiplyLoop<Bf16Unit>(rounds);
 }
 
 }  // namespace zqfp::kernels::avx512bf16

@@ -20,6 +20,7 @@ constinit const OpTable kAvx512Bf16Table = {
     .activate = nullptr,
     .softcap = nullptr,
     .workspace_bytes = avx512bf16::WorkspaceBytes,
+    .multiply = avx512bf16::Multiply,
 };
 
 }  // namespace zqfp::kernels

@@ -10,6 +10,7 @@ namespace zqfp::kernels::avx512vnni {
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept;
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
+int64_t Multiply(int64_t rounds) noexcept;
 
 }  // namespace zqfp::kernels::avx512vnni
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/avx512/blocked_matmul.h"
 #include "kernels/cpu/avx512/f32_unit.h"
+#include "kernels/cpu/avx512/multiply_loop.h"
 #include "kernels/cpu/avx512vnni/avx512vnni.h"
 #include "kernels/cpu/avx512vnni/int16_unit.h"
 
@@ -30,6 +31,10 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   } else {
     BlockedMatmul<Int16Unit>::Run(args, exec);
   }
+}
+
+int64_t Multiply(int64_t rounds) noexcept {
+  return avx512::MultiplyLoop<Int16Unit>(rounds);
 }
 
 }  // namespace zqfp::kernels::avx512vnni

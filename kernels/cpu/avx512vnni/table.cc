@@ -20,6 +20,7 @@ constinit const OpTable kAvx512VnniTable = {
     .activate = nullptr,
     .softcap = nullptr,
     .workspace_bytes = avx512vnni::WorkspaceBytes,
+    .multiply = avx512vnni::Multiply,
 };
 
 }  // namespace zqfp::kernels

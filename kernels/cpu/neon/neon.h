@@ -23,6 +23,7 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
 void Activate(const ActivateArgs& args, const Exec& exec) noexcept;
 void Softcap(const SoftcapArgs& args, const Exec& exec) noexcept;
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
+int64_t Multiply(int64_t rounds) noexcept;
 
 }  // namespace zqfp::kernels::neon
 

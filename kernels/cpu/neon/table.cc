@@ -20,6 +20,7 @@ constinit const OpTable kNeonTable = {
     .activate = neon::Activate,
     .softcap = neon::Softcap,
     .workspace_bytes = neon::WorkspaceBytes,
+    .multiply = neon::Multiply,
 };
 
 }  // namespace zqfp::kernels
