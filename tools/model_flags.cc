@@ -17,7 +17,7 @@ ABSL_FLAG(
 ABSL_FLAG(int32_t, threads, 0, "threads to use (all physical cores)");
 ABSL_FLAG(std::string, backend, "",
           "kernels to use, as ZQFP_BACKEND: reference, avx2, avx512, "
-          "avx512vnni, avx512bf16, neon (the best of this machine)");
+          "avx512vnni, avx512bf16, amx, neon (the best of this machine)");
 ABSL_FLAG(
     std::string, device, "auto",
     "where to run: cpu, cuda (an error where there is no such GPU), or "

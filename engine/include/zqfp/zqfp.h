@@ -121,9 +121,9 @@ struct LoadOptions {
   int num_threads = 0;    // 0: physical cores
   KvFormat kv_format = KvFormat::kAuto;
   int64_t context_tokens = 0;  // cache size; 0: the model's, at most 4096
-  // "reference", "avx2", "avx512", "avx512vnni", "avx512bf16", "neon"; "": what
-  // the environment's ZQFP_BACKEND says, else the best of this machine. Never
-  // another one.
+  // "reference", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx", "neon";
+  // "": what the environment's ZQFP_BACKEND says, else the best of this
+  // machine. Never another one.
   std::string backend;
   // Where it runs: "cpu"; "cuda", an error where there is no such GPU; "auto":
   // the CPU, until the kernels for GPUs have been proved on a chip.

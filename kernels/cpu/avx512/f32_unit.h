@@ -155,6 +155,7 @@ struct F32Unit {
   static inline void E4m3Rows(const WeightView& w, int64_t n, const Tokens& x,
                               __m512 (&sum)[kRows][kTokens]) {
     const __m512i nan = _mm512_set1_epi8(0x7f);
+    const int64_t ahead = PrefetchDistance(w.k, kRows);
     const uint8_t* row[kRows];
     __mmask64 nans[kRows];
 #pragma GCC unroll 4
@@ -167,7 +168,7 @@ struct F32Unit {
       const __mmask64 mask = LowBits64(w.k - k);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
-        Prefetch(row[r] + k);
+        Prefetch(row[r] + k + ahead);
         const __m512i v = _mm512_maskz_loadu_epi8(mask, row[r] + k);
         nans[r] |= _mm512_cmpeq_epi8_mask(_mm512_and_si512(v, nan), nan);
         const __m512i half[2] = {HalfOf(_mm512_slli_epi16(v, 8)), HalfOf(v)};

@@ -180,6 +180,7 @@ struct Bf16Unit {
   static inline void E4m3Rows(const WeightView& w, int64_t n, const Tokens& x,
                               __m512 (&sum)[kRows][kTokens]) {
     const __m512i subnormals = E4m3SubnormalTable();
+    const int64_t ahead = avx512::PrefetchDistance(w.k, kRows);
     const uint8_t* row[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
@@ -190,7 +191,7 @@ struct Bf16Unit {
       const __mmask64 mask = LowBits64(w.k - k);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
-        avx512::Prefetch(row[r] + k);
+        avx512::Prefetch(row[r] + k + ahead);
         const __m512i v = _mm512_maskz_loadu_epi8(mask, row[r] + k);
         const __m512i even = DecodeE4m3(v, subnormals);
         const __m512i odd = DecodeE4m3(_mm512_srli_epi16(v, 8), subnormals);
