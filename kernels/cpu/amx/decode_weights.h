@@ -150,16 +150,24 @@ inline void DecodeStrip(const WeightView& w,
                         uint8_t* out) {
   constexpr int64_t kLoad = kFormat == WeightFormat::kE4m3 ? 128 : 64;  // bytes
   const int64_t row_bytes = avx512::RowBytes(w);
-  for (int64_t r = 0; r < kTileRows; ++r) {
+  const int64_t left = w.n - n;
+  const int64_t rows = left < 0 ? 0 : left < kTileRows ? left : kTileRows;
+  for (int64_t r = 0; r < rows; ++r) {
     for (int64_t i = 0; i < kLoad; i += 64) {
       _mm_prefetch(reinterpret_cast<const char*>(ahead) + r * row_bytes + i,
                    _MM_HINT_T0);
     }
-    __m512i weights[kVectors] = {};
-    if (n + r < w.n) decoder.Decode(codes + r * row_bytes, n + r, weights);
+    __m512i weights[kVectors];
+    decoder.Decode(codes + r * row_bytes, n + r, weights);
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) {
       _mm512_store_si512(out + i * kTileBytes + r * kRowBytes, weights[i]);
+    }
+  }
+  for (int64_t r = rows; r < kTileRows; ++r) {
+    for (int i = 0; i < kVectors; ++i) {
+      _mm512_store_si512(out + i * kTileBytes + r * kRowBytes,
+                         _mm512_setzero_si512());
     }
   }
 }
