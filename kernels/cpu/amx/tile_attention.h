@@ -125,13 +125,8 @@ inline void StorePieces(__m512 even, __m512 odd, uint8_t* out) {
 
 inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
                         const Tiles& tiles, Queries& queries) {
-  const RaggedBatchView& batch = args.batch;
-  const int64_t begin = batch.token_begin[block.sequence];
-  const int64_t rows = batch.token_begin[block.sequence + 1] - begin;
-  const int64_t group = args.num_heads / args.pages.num_kv_heads;
-  const int64_t left = rows * group - block.first_query;
   const int64_t dim = args.pages.head_dim;
-  queries.count = left < block.max_queries ? left : block.max_queries;
+  queries.count = avx512::NumQueries(args, block);
   for (int64_t i = 0; i < kBlockQueries; ++i) {
     queries.maximum[i] = -__builtin_inff();
     queries.total[i] = 0;
@@ -139,15 +134,10 @@ inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
     queries.first[i] = 0;
     queries.last[i] = INT32_MAX;
     if (i >= queries.count) continue;
-    const int64_t row = (block.first_query + i) / group;
-    const int64_t head =
-        block.kv_head * group + (block.first_query + i) % group;
-    const int64_t position = batch.context_len[block.sequence] - (rows - row);
-    const int64_t start = position - args.window + 1;
-    queries.first[i] =
-        static_cast<int32_t>(args.window > 0 && start > 0 ? start : 0);
-    queries.last[i] = static_cast<int32_t>(position);
-    queries.at[i] = ((begin + row) * args.num_heads + head) * dim;
+    const avx512::QueryPlace place = avx512::PlaceOf(args, block, i);
+    queries.first[i] = static_cast<int32_t>(place.first);
+    queries.last[i] = static_cast<int32_t>(place.last);
+    queries.at[i] = place.at;
   }
   const __m512 scale = _mm512_set1_ps(args.scale);
   for (int64_t tile = 0; tile < kQueryTiles; ++tile) {
@@ -265,6 +255,20 @@ inline bool LoadKeys(const KvPagesView& pages, const Keys& keys,
   return finite;
 }
 
+// The left factors in the registers 4 and 5 times two right ones in pieces, to
+// the sums 0 to 3.
+inline void MultiplyPieces(const uint8_t* a, const uint8_t* b) {
+#pragma GCC unroll 3
+  for (int i = 0; i < kPieces; ++i) {
+    _tile_loadd(6, a + i * kTileBytes, kRowBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, b + i * kTileBytes, kRowBytes);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
 // The scores of query tiles `tile` and `tile + 1`.
 inline void Scores(const Tiles& tiles, const Keys& keys, int64_t tile) {
   for (int64_t key = 0; key < 2 * keys.steps; key += 2) {
@@ -275,17 +279,7 @@ inline void Scores(const Tiles& tiles, const Keys& keys, int64_t tile) {
     for (int64_t step = 0; step < tiles.dim_steps; ++step) {
       _tile_loadd(4, tiles.Key(key, step), kRowBytes);
       _tile_loadd(5, tiles.Key(key + 1, step), kRowBytes);
-      const uint8_t* a = tiles.Query(step, tile);
-      const uint8_t* b = tiles.Query(step, tile + 1);
-#pragma GCC unroll 3
-      for (int i = 0; i < kPieces; ++i) {
-        _tile_loadd(6, a + i * kTileBytes, kRowBytes);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + i * kTileBytes, kRowBytes);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
+      MultiplyPieces(tiles.Query(step, tile), tiles.Query(step, tile + 1));
     }
     _tile_stored(0, tiles.Score(key, 0), kRowBytes);
     _tile_stored(1, tiles.Score(key, 1), kRowBytes);
@@ -304,12 +298,12 @@ struct Visible {
   }
 };
 
-// Scores of query tile `tile`, the i-th of two, to weights; what was summed so
-// far shrinks where the maximum grew. Values' scales join the weights.
+// Scales, caps and masks the scores of query tile `tile`, the i-th of two;
+// returns the largest of each query.
 template <ValueFormat kFormat, bool kRagged>
-inline void Softmax(const AttentionArgs& args, const Tiles& tiles,
-                    const Keys& keys, int64_t tile, int64_t i,
-                    Queries& queries) {
+inline __m512 FinishScores(const AttentionArgs& args, const Tiles& tiles,
+                           const Keys& keys, int64_t tile, int64_t i,
+                           const Queries& queries) {
   constexpr bool kE4m3 = kFormat == ValueFormat::kE4m3;
   const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
   const Visible visible = {_mm512_load_si512(queries.first + tile * 16),
@@ -331,6 +325,18 @@ inline void Softmax(const AttentionArgs& args, const Tiles& tiles,
     if (kE4m3 || kRagged || args.softcap > 0) _mm512_store_ps(at, score);
     largest = _mm512_max_ps(largest, score);
   }
+  return largest;
+}
+
+// Scores of query tile `tile`, the i-th of two, to weights; what was summed so
+// far shrinks where the maximum grew. Values' scales join the weights.
+template <ValueFormat kFormat, bool kRagged>
+inline void Softmax(const AttentionArgs& args, const Tiles& tiles,
+                    const Keys& keys, int64_t tile, int64_t i,
+                    Queries& queries) {
+  const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
+  const __m512 largest =
+      FinishScores<kFormat, kRagged>(args, tiles, keys, tile, i, queries);
   const __m512 before = _mm512_load_ps(queries.maximum + tile * 16);
   const __m512 maximum = _mm512_max_ps(before, largest);
   const __m512 subtracted = _mm512_mask_mov_ps(
@@ -348,7 +354,7 @@ inline void Softmax(const AttentionArgs& args, const Tiles& tiles,
       const __m512 score = _mm512_load_ps(at);
       weight[j] = avx512::Exp(_mm512_sub_ps(score, subtracted));
       total = _mm512_add_ps(total, weight[j]);
-      if (kE4m3) {
+      if (kFormat == ValueFormat::kE4m3) {
         // Nothing of what a query does not see, its scale neither.
         const __mmask16 sees = _mm512_cmp_ps_mask(score, lowest, _CMP_NEQ_UQ);
         weight[j] = _mm512_maskz_mul_ps(sees, weight[j],
@@ -380,17 +386,7 @@ inline void AddValues(const Tiles& tiles, const Keys& keys, int64_t tile) {
     for (int64_t step = 0; step < keys.steps; ++step) {
       _tile_loadd(4, tiles.Value(step, d), kRowBytes);
       _tile_loadd(5, tiles.Value(step, d + 1), kRowBytes);
-      const uint8_t* a = tiles.Weight(step, 0);
-      const uint8_t* b = tiles.Weight(step, 1);
-#pragma GCC unroll 3
-      for (int i = 0; i < kPieces; ++i) {
-        _tile_loadd(6, a + i * kTileBytes, kRowBytes);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + i * kTileBytes, kRowBytes);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
+      MultiplyPieces(tiles.Weight(step, 0), tiles.Weight(step, 1));
     }
     _tile_stored(0, tiles.Sum(d, tile), kRowBytes);
     _tile_stored(1, tiles.Sum(d, tile + 1), kRowBytes);

@@ -29,6 +29,33 @@ inline int64_t NumQueries(const AttentionArgs& args, int64_t s) {
   return rows * (args.num_heads / args.pages.num_kv_heads);
 }
 
+// Those of a block.
+inline int64_t NumQueries(const AttentionArgs& args,
+                          const AttentionBlock& block) {
+  const int64_t left = NumQueries(args, block.sequence) - block.first_query;
+  return left < block.max_queries ? left : block.max_queries;
+}
+
+// One query of a block.
+struct QueryPlace {
+  int64_t first, last;  // positions that it sees
+  int64_t at;           // of its head in q and y
+};
+inline QueryPlace PlaceOf(const AttentionArgs& args,
+                          const AttentionBlock& block, int64_t i) {
+  const RaggedBatchView& batch = args.batch;
+  const int64_t begin = batch.token_begin[block.sequence];
+  const int64_t rows = batch.token_begin[block.sequence + 1] - begin;
+  const int64_t group = args.num_heads / args.pages.num_kv_heads;
+  const int64_t row = (block.first_query + i) / group;
+  const int64_t head = block.kv_head * group + (block.first_query + i) % group;
+  const int64_t position = batch.context_len[block.sequence] - (rows - row);
+  const int64_t start = position - args.window + 1;
+  return {.first = args.window > 0 && start > 0 ? start : 0,
+          .last = position,
+          .at = ((begin + row) * args.num_heads + head) * args.pages.head_dim};
+}
+
 // The largest block of queries, up to `most`, that still gives every thread
 // work: queries of a block share the loads of keys and values.
 inline int64_t BlockSize(const AttentionArgs& args, int64_t most,

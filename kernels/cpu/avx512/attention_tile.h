@@ -80,13 +80,8 @@ inline int64_t TileQueries(int64_t count) {
 
 inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
                         BlockState& state) {
-  const RaggedBatchView& batch = args.batch;
-  const int64_t begin = batch.token_begin[block.sequence];
-  const int64_t rows = batch.token_begin[block.sequence + 1] - begin;
-  const int64_t group = args.num_heads / args.pages.num_kv_heads;
-  const int64_t left = rows * group - block.first_query;
   const int64_t dim = args.pages.head_dim;
-  state.num_queries = left < block.max_queries ? left : block.max_queries;
+  state.num_queries = NumQueries(args, block);
   const int64_t tile_queries = TileQueries(state.num_queries);
   for (int64_t i = 0; i < tile_queries; ++i) {
     for (int64_t d = 0; d < dim; d += kLanes) {
@@ -98,14 +93,10 @@ inline void LoadQueries(const AttentionArgs& args, const AttentionBlock& block,
       state.first[i] = state.last[i] = 0;
       continue;
     }
-    const int64_t row = (block.first_query + i) / group;
-    const int64_t head =
-        block.kv_head * group + (block.first_query + i) % group;
-    const int64_t position = batch.context_len[block.sequence] - (rows - row);
-    const int64_t start = position - args.window + 1;
-    state.first[i] = args.window > 0 && start > 0 ? start : 0;
-    state.last[i] = position;
-    state.at[i] = ((begin + row) * args.num_heads + head) * dim;
+    const QueryPlace place = PlaceOf(args, block, i);
+    state.first[i] = place.first;
+    state.last[i] = place.last;
+    state.at[i] = place.at;
     state.maximum[i] = -__builtin_inff();
     state.total[i] = 0;
     for (int64_t d = 0; d < dim; ++d) {
