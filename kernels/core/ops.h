@@ -21,9 +21,10 @@ namespace zqfp::kernels {
 using LoopBody = void (*)(void* context, int64_t begin, int64_t end,
                           int thread);
 
-// How an op runs on several threads: run() splits [0, count) in at most
-// num_threads contiguous pieces, multiples of `grain` but for the last, and
-// returns when all are done. The same count gives the same pieces every time.
+// How an op runs on several threads: run() splits [0, count) in some contiguous
+// pieces a thread, multiples of `grain` but for the last, and returns when all
+// are done. The same count gives the same pieces every time; who runs which is
+// a matter of who has time.
 struct Parallel {
   int num_threads = 1;
   void* pool = nullptr;

@@ -72,85 +72,131 @@ int PhysicalCores() {
   return std::min(num_cores, CgroupQuota());
 }
 
-// A loop is cut into one piece per thread. Each worker has a ticket: the number
-// of the loop and how far its piece is. Whoever moves a ticket from open to
-// taken runs the piece, and that may be the caller: a worker that the system
-// has put aside (a busy machine, more threads than cores) holds nobody up, and
-// a short loop is over before a parked worker has woken.
+// A loop is cut into a share for each thread, and that into some pieces. A
+// thread runs the pieces of its own share first, then what is left of others':
+// a core that has less time (a busy machine, a slower kind of core, more
+// threads than cores) holds the loop up by a piece at most, and a short loop is
+// over before a parked worker has woken.
 struct ThreadPool::State {
-  enum : uint32_t { kOpen = 0, kTaken = 1, kDone = 2, kStates = 4 };
+  static constexpr uint32_t kPiecesOfShare = 4;
 
-  // One cache line a worker.
+  // One cache line each.
+  struct alignas(64) Share {
+    // Number of the loop, of the share's pieces, and of the next one to be
+    // taken: 32, 16 and 16 bits. Whoever counts it up runs that piece.
+    std::atomic<uint64_t> next{0};
+    std::atomic<uint32_t> done{0};  // pieces
+  };
+  // What a worker waits for: another loop than the one it has seen.
   struct alignas(64) Ticket {
-    std::atomic<uint32_t> value{kDone};
+    std::atomic<uint32_t> loop{0};
   };
 
   int num_threads = 1;
   int64_t spin_ns = 0;
   std::vector<std::thread> workers;
+  std::vector<Share> shares;
   std::vector<Ticket> tickets;
   std::atomic<bool> stop{false};
   uint32_t loop = 0;  // the caller's; wraps around
 
-  // The current job; written before the tickets open, read after one is taken.
+  // The current job: written before its pieces can be taken, read while one is
+  // not done.
   int64_t count = 0;
-  int64_t piece = 0;
+  int64_t share = 0;  // items
+  int64_t piece = 0;  // items
   LoopBody body = nullptr;
   void* context = nullptr;
 
-  void RunPiece(int thread) const {
-    const int64_t begin = std::min(count, piece * thread);
-    const int64_t end = std::min(count, begin + piece);
-    if (begin < end) body(context, begin, end, thread);
+  // Runs the next piece of share `owner`; false where none is left.
+  bool RunPiece(int owner, int thread, uint32_t wanted) {
+    Share& of = shares[static_cast<size_t>(owner)];
+    uint64_t next = of.next.load(std::memory_order_acquire);
+    uint32_t number = 0, pieces = 0;
+    do {
+      number = next & 0xffff;
+      pieces = next >> 16 & 0xffff;
+      if (next >> 32 != wanted || number == pieces) return false;
+    } while (!of.next.compare_exchange_weak(
+        next, next + 1, std::memory_order_acq_rel, std::memory_order_acquire));
+    const int64_t begin = share * owner + piece * number;
+    const int64_t end = std::min({begin + piece, share * (owner + 1), count});
+    body(context, begin, end, thread);
+    if (of.done.fetch_add(1, std::memory_order_release) + 1 == pieces) {
+      of.done.notify_one();
+    }
+    return true;
   }
 
-  // Waits while the ticket has the state `waiting`: turns on the spot for
-  // spin_ns, then sleeps.
-  void AwaitOther(const std::atomic<uint32_t>& ticket, uint32_t waiting) const {
+  // All that is left of the loop, the thread's own share first.
+  void RunPieces(int thread, uint32_t wanted) {
+    for (int i = 0; i < num_threads; ++i) {
+      while (RunPiece((thread + i) % num_threads, thread, wanted)) {
+      }
+    }
+  }
+
+  // Waits while the value is `waiting`: turns on the spot for spin_ns, then
+  // sleeps.
+  void AwaitOther(const std::atomic<uint32_t>& value, uint32_t waiting) const {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point end =
         Clock::now() + std::chrono::nanoseconds(spin_ns);
     do {
       for (int i = 0; i < kTurnsPerLook; ++i) {
-        if (ticket.load(std::memory_order_acquire) != waiting) return;
+        if (value.load(std::memory_order_acquire) != waiting) return;
         Pause();
       }
     } while (Clock::now() < end);
-    ticket.wait(waiting, std::memory_order_acquire);
+    value.wait(waiting, std::memory_order_acquire);
   }
 
   void Work(int thread) {
-    std::atomic<uint32_t>& ticket = tickets[static_cast<size_t>(thread)].value;
+    const std::atomic<uint32_t>& ticket =
+        tickets[static_cast<size_t>(thread)].loop;
+    uint32_t seen = 0;
     while (true) {
-      uint32_t now = ticket.load(std::memory_order_acquire);
+      AwaitOther(ticket, seen);
+      seen = ticket.load(std::memory_order_acquire);
       // After the ticket: whoever sees the destructor's ticket sees its stop.
       if (stop.load(std::memory_order_acquire)) return;
-      if (now % kStates != kOpen) {
-        AwaitOther(ticket, now);
-        continue;
-      }
-      if (!ticket.compare_exchange_strong(now, now + kTaken)) continue;
-      RunPiece(thread);
-      ticket.store(now + kDone);
+      RunPieces(thread, seen);
+    }
+  }
+
+  // Cuts the loop and lets the workers see it. The last shares may be smaller,
+  // or empty.
+  void Open(int64_t units, int64_t grain) {
+    ++loop;
+    const int64_t share_units = (units + num_threads - 1) / num_threads;
+    const int64_t piece_units =
+        (share_units + kPiecesOfShare - 1) / kPiecesOfShare;
+    share = share_units * grain;
+    piece = piece_units * grain;
+    for (int t = 0; t < num_threads; ++t) {
+      const int64_t left =
+          std::clamp<int64_t>(units - share_units * t, 0, share_units);
+      const auto pieces =
+          static_cast<uint64_t>((left + piece_units - 1) / piece_units);
+      Share& of = shares[static_cast<size_t>(t)];
+      of.done.store(0, std::memory_order_relaxed);
+      of.next.store(uint64_t{loop} << 32 | pieces << 16,
+                    std::memory_order_release);
+    }
+    for (int t = 1; t < num_threads; ++t) {
+      std::atomic<uint32_t>& ticket = tickets[static_cast<size_t>(t)].loop;
+      ticket.store(loop, std::memory_order_release);
       ticket.notify_one();
     }
   }
 
-  // Runs the piece of every worker that has not begun, then waits for the rest.
+  // Waits for the pieces that others have begun.
   void Finish() {
-    for (int t = 1; t < num_threads; ++t) {
-      std::atomic<uint32_t>& ticket = tickets[static_cast<size_t>(t)].value;
-      uint32_t now = loop + kOpen;
-      if (ticket.compare_exchange_strong(now, now + kTaken)) {
-        RunPiece(t);
-        ticket.store(loop + kDone);
-      }
-    }
-    for (int t = 1; t < num_threads; ++t) {
-      const std::atomic<uint32_t>& ticket =
-          tickets[static_cast<size_t>(t)].value;
-      while (ticket.load(std::memory_order_acquire) == loop + kTaken) {
-        AwaitOther(ticket, loop + kTaken);
+    for (Share& of : shares) {
+      const uint32_t pieces = of.next.load() >> 16 & 0xffff;
+      uint32_t done = 0;
+      while ((done = of.done.load(std::memory_order_acquire)) != pieces) {
+        AwaitOther(of.done, done);
       }
     }
   }
@@ -160,23 +206,15 @@ struct ThreadPool::State {
     State& state = *static_cast<State*>(pool);
     if (count <= 0) return;
     const int64_t units = (count + grain - 1) / grain;
-    const int64_t share = (units + state.num_threads - 1) / state.num_threads;
-    if (share * grain >= count || state.num_threads == 1) {
+    if (units == 1 || state.num_threads == 1) {
       body(context, 0, count, 0);
       return;
     }
     state.count = count;
-    state.piece = share * grain;
     state.body = body;
     state.context = context;
-    state.loop += kStates;
-    for (int t = 1; t < state.num_threads; ++t) {
-      std::atomic<uint32_t>& ticket =
-          state.tickets[static_cast<size_t>(t)].value;
-      ticket.store(state.loop + kOpen);
-      ticket.notify_one();
-    }
-    state.RunPiece(0);
+    state.Open(units, grain);
+    state.RunPieces(0, state.loop);
     state.Finish();
   }
 };
@@ -185,6 +223,7 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   ZQFP_CHECK(num_threads >= 1);
   state_->num_threads = num_threads;
   state_->spin_ns = num_threads <= PhysicalCores() ? kSpinNs : 0;
+  state_->shares = std::vector<State::Share>(static_cast<size_t>(num_threads));
   state_->tickets =
       std::vector<State::Ticket>(static_cast<size_t>(num_threads));
   for (int i = 1; i < num_threads; ++i) {
@@ -194,11 +233,10 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
 
 ThreadPool::~ThreadPool() {
   state_->stop.store(true);
-  // A ticket of a loop that never was: no worker can be waiting for just this
-  // value to go away, and "taken" is not acted upon.
+  // A loop that never was.
   for (State::Ticket& ticket : state_->tickets) {
-    ticket.value.store(state_->loop + State::kStates + State::kTaken);
-    ticket.value.notify_one();
+    ticket.loop.store(state_->loop + 1);
+    ticket.loop.notify_one();
   }
   for (std::thread& worker : state_->workers) worker.join();
 }

@@ -76,28 +76,26 @@ inline int64_t BlockSize(const AttentionArgs& args, int64_t most,
 template <typename Size, typename Body>
 inline void ForEachBlock(const AttentionArgs& args, const Exec& exec,
                          const Size& block_size, const Body& body) {
-  const int num_threads = exec.parallel.num_threads;
   const int64_t kv_heads = args.pages.num_kv_heads;
-  // Later rows of a prompt see more keys: threads take blocks in turn.
-  ParallelFor(exec, num_threads, 1,
-              [&](int64_t begin, int64_t end, int thread) {
-                for (int64_t slot = begin; slot < end; ++slot) {
-                  int64_t turn = 0;
-                  for (int64_t s = 0; s < args.batch.num_sequences; ++s) {
-                    const int64_t size = block_size(s);
-                    const int64_t blocks =
-                        kv_heads * CeilDiv(NumQueries(args, s), size);
-                    for (int64_t block = 0; block < blocks; ++block) {
-                      if (turn++ % num_threads != slot) continue;
-                      body({.sequence = s,
-                            .kv_head = block % kv_heads,
-                            .first_query = block / kv_heads * size,
-                            .max_queries = size},
-                           thread);
-                    }
-                  }
-                }
-              });
+  // Later rows of a prompt see more keys: blocks are dealt out in turn.
+  const int64_t hands = int64_t{4} * exec.parallel.num_threads;
+  ParallelFor(exec, hands, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t hand = begin; hand < end; ++hand) {
+      int64_t turn = 0;
+      for (int64_t s = 0; s < args.batch.num_sequences; ++s) {
+        const int64_t size = block_size(s);
+        const int64_t blocks = kv_heads * CeilDiv(NumQueries(args, s), size);
+        for (int64_t block = 0; block < blocks; ++block) {
+          if (turn++ % hands != hand) continue;
+          body({.sequence = s,
+                .kv_head = block % kv_heads,
+                .first_query = block / kv_heads * size,
+                .max_queries = size},
+               thread);
+        }
+      }
+    }
+  });
 }
 
 }  // namespace
