@@ -15,9 +15,7 @@ constexpr int64_t kMinQueries = 32;
 // A block on vectors, in blocks as they take them.
 template <ValueFormat kFormat>
 void AttendOnVectors(const AttentionArgs& args, AttentionBlock block) {
-  const int64_t left = NumQueries(args, block.sequence) - block.first_query;
-  const int64_t end =
-      block.first_query + (left < block.max_queries ? left : block.max_queries);
+  const int64_t end = block.first_query + NumQueries(args, block);
   for (; block.first_query < end; block.first_query += block.max_queries) {
     const int64_t rest = end - block.first_query;
     block.max_queries =

@@ -59,10 +59,7 @@ struct FewTokens {
     const int64_t padded = avx512::PaddedK(w.k);
     alignas(64) uint8_t ring[kStrips][kVectors * kTileBytes];
     for (int64_t n = begin; n < end; n += kRows) {
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
+      ZeroSums();
       const uint8_t* tokens = nullptr;  // of the block before this one
       for (int64_t k = 0; k < padded; k += kBlock) {
         const int64_t later = k + kAheadBlocks * kBlock;
@@ -92,10 +89,7 @@ struct FewTokens {
       }
       Multiply<kStrips - 1>(ring[kStrips - 1], tokens);
       alignas(64) float sums[4][kTileRows * 16];
-      _tile_stored(0, sums[0], kRowBytes);
-      _tile_stored(1, sums[1], kRowBytes);
-      _tile_stored(2, sums[2], kRowBytes);
-      _tile_stored(3, sums[3], kRowBytes);
+      StoreSums(sums[0], sums[1], sums[2], sums[3]);
       TileFence();
       for (int64_t i = 0; i < 4; ++i) {
         StoreTile(args, x, sums[i], n + i / kTokenTiles * kTileRows,

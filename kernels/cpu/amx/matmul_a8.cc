@@ -39,10 +39,7 @@ int64_t Multiply(int64_t rounds) noexcept {
   }
   const TileRegisters registers;
   TileFence();
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  ZeroSums();
   _tile_loadd(4, values, kRowBytes);
   _tile_loadd(5, values, kRowBytes);
   for (int64_t i = 0; i < rounds; ++i) {

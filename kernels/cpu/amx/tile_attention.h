@@ -187,9 +187,8 @@ inline void FindKeys(const AttentionArgs& args, const AttentionBlock& block,
 template <ValueFormat kFormat>
 inline __m512i LoadDims(const KvPagesView& pages, const void* data, int64_t row,
                         int64_t d) {
-  const int64_t left = pages.head_dim - d;
-  const __mmask32 mask =
-      left >= 32 ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
+  const auto mask =
+      static_cast<__mmask32>(avx512::LowBits64(pages.head_dim - d));
   const int64_t at = row * pages.head_dim + d;
   if constexpr (kFormat == ValueFormat::kBf16) {
     return _mm512_maskz_loadu_epi16(mask,
@@ -272,19 +271,14 @@ inline void MultiplyPieces(const uint8_t* a, const uint8_t* b) {
 // The scores of query tiles `tile` and `tile + 1`.
 inline void Scores(const Tiles& tiles, const Keys& keys, int64_t tile) {
   for (int64_t key = 0; key < 2 * keys.steps; key += 2) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    ZeroSums();
     for (int64_t step = 0; step < tiles.dim_steps; ++step) {
       _tile_loadd(4, tiles.Key(key, step), kRowBytes);
       _tile_loadd(5, tiles.Key(key + 1, step), kRowBytes);
       MultiplyPieces(tiles.Query(step, tile), tiles.Query(step, tile + 1));
     }
-    _tile_stored(0, tiles.Score(key, 0), kRowBytes);
-    _tile_stored(1, tiles.Score(key, 1), kRowBytes);
-    _tile_stored(2, tiles.Score(key + 1, 0), kRowBytes);
-    _tile_stored(3, tiles.Score(key + 1, 1), kRowBytes);
+    StoreSums(tiles.Score(key, 0), tiles.Score(key, 1), tiles.Score(key + 1, 0),
+              tiles.Score(key + 1, 1));
   }
 }
 
@@ -379,24 +373,20 @@ inline void Softmax(const AttentionArgs& args, const Tiles& tiles,
 // The sums of query tiles `tile` and `tile + 1` grow by weights times values.
 inline void AddValues(const Tiles& tiles, const Keys& keys, int64_t tile) {
   for (int64_t d = 0; d < 2 * tiles.dim_steps; d += 2) {
-    _tile_loadd(0, tiles.Sum(d, tile), kRowBytes);
-    _tile_loadd(1, tiles.Sum(d, tile + 1), kRowBytes);
-    _tile_loadd(2, tiles.Sum(d + 1, tile), kRowBytes);
-    _tile_loadd(3, tiles.Sum(d + 1, tile + 1), kRowBytes);
+    LoadSums(tiles.Sum(d, tile), tiles.Sum(d, tile + 1), tiles.Sum(d + 1, tile),
+             tiles.Sum(d + 1, tile + 1));
     for (int64_t step = 0; step < keys.steps; ++step) {
       _tile_loadd(4, tiles.Value(step, d), kRowBytes);
       _tile_loadd(5, tiles.Value(step, d + 1), kRowBytes);
       MultiplyPieces(tiles.Weight(step, 0), tiles.Weight(step, 1));
     }
-    _tile_stored(0, tiles.Sum(d, tile), kRowBytes);
-    _tile_stored(1, tiles.Sum(d, tile + 1), kRowBytes);
-    _tile_stored(2, tiles.Sum(d + 1, tile), kRowBytes);
-    _tile_stored(3, tiles.Sum(d + 1, tile + 1), kRowBytes);
+    StoreSums(tiles.Sum(d, tile), tiles.Sum(d, tile + 1),
+              tiles.Sum(d + 1, tile), tiles.Sum(d + 1, tile + 1));
   }
 }
 
-inline void StoreSums(const AttentionArgs& args, const Tiles& tiles,
-                      const Queries& queries) {
+inline void StoreResult(const AttentionArgs& args, const Tiles& tiles,
+                        const Queries& queries) {
   const int64_t dim = args.pages.head_dim;
   for (int64_t tile = 0; tile * 16 < queries.count; ++tile) {
     const __m512 total = _mm512_load_ps(queries.total + tile * 16);
@@ -463,7 +453,7 @@ inline bool AttendBlock(const AttentionArgs& args, const AttentionBlock& block,
       AttendTwo<kFormat>(args, tiles, keys, tile, queries);
     }
   }
-  StoreSums(args, tiles, queries);
+  StoreResult(args, tiles, queries);
   return true;
 }
 

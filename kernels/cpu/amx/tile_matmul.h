@@ -140,22 +140,13 @@ inline void AddChunk(const Job& job, int64_t strip, int64_t tile) {
                      strip + i / Shape::kTokenTiles);
   }
   if (job.k == 0) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    ZeroSums();
   } else {
-    _tile_loadd(0, t[0], kRowBytes);
-    _tile_loadd(1, t[1], kRowBytes);
-    _tile_loadd(2, t[2], kRowBytes);
-    _tile_loadd(3, t[3], kRowBytes);
+    LoadSums(t[0], t[1], t[2], t[3]);
   }
   Shape::Multiply(job.slab + strip * kStripBytes,
                   job.x.at(job.k / kChunk, tile), job.steps);
-  _tile_stored(0, t[0], kRowBytes);
-  _tile_stored(1, t[1], kRowBytes);
-  _tile_stored(2, t[2], kRowBytes);
-  _tile_stored(3, t[3], kRowBytes);
+  StoreSums(t[0], t[1], t[2], t[3]);
 }
 
 // The same where groups have scales of their own: sums of a group, scaled, are
@@ -168,17 +159,11 @@ inline void AddScaledChunk(const Job& job, int64_t strip, int64_t tile) {
   alignas(64) float sums[4][kTileRows][16];
   for (int64_t begin = 0; begin < job.steps; begin += group_steps) {
     const int64_t left = job.steps - begin;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    ZeroSums();
     Shape::Multiply(job.slab + strip * kStripBytes + begin * kTileBytes,
                     job.x.at(job.k / kChunk, tile) + begin * kTileBytes,
                     left < group_steps ? left : group_steps);
-    _tile_stored(0, sums[0], kRowBytes);
-    _tile_stored(1, sums[1], kRowBytes);
-    _tile_stored(2, sums[2], kRowBytes);
-    _tile_stored(3, sums[3], kRowBytes);
+    StoreSums(sums[0][0], sums[1][0], sums[2][0], sums[3][0]);
     TileFence();
     const int64_t group = (job.k + begin * kTileK) / w.group_size;
     if (group >= num_groups) break;  // what rounds k up

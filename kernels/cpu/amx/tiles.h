@@ -44,6 +44,27 @@ class TileRegisters {
 // read and write memory.
 inline void TileFence() { __asm__ volatile("" ::: "memory"); }
 
+// The four tiles of sums that every kernel here has: registers 0 to 3.
+inline void ZeroSums() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+inline void LoadSums(const float* a, const float* b, const float* c,
+                     const float* d) {
+  _tile_loadd(0, a, kRowBytes);
+  _tile_loadd(1, b, kRowBytes);
+  _tile_loadd(2, c, kRowBytes);
+  _tile_loadd(3, d, kRowBytes);
+}
+inline void StoreSums(float* a, float* b, float* c, float* d) {
+  _tile_stored(0, a, kRowBytes);
+  _tile_stored(1, b, kRowBytes);
+  _tile_stored(2, c, kRowBytes);
+  _tile_stored(3, d, kRowBytes);
+}
+
 }  // namespace
 }  // namespace zqfp::kernels::amx
 

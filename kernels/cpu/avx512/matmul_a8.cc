@@ -33,7 +33,7 @@ void QuantizedMatmul(const MatmulArgs& args, const Exec& exec) noexcept {
 }
 
 int64_t Multiply(int64_t rounds) noexcept {
-  return avx512::MultiplyLoop<F32Unit>(rounds);
+  return MultiplyLoop<F32Unit>(rounds);
 }
 
 }  // namespace zqfp::kernels::avx512
