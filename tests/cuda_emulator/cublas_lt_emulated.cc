@@ -161,6 +161,42 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
   return CUBLAS_STATUS_SUCCESS;
 }
 
+namespace {
+
+// What a call has to do, once it is its turn on the stream.
+struct Product {
+  uint64_t m, n, k;
+  const uint8_t* weights;
+  int64_t weights_stride;
+  const float* row_scale;
+  const uint8_t* tokens;
+  int64_t tokens_stride;
+  const float* column_scale;
+  float unit;
+  float share;  // of `added`
+  const float* added;
+  float* y;
+  int64_t y_stride;
+
+  void Run() const {
+    for (uint64_t j = 0; j < m; ++j) {
+      for (uint64_t i = 0; i < n; ++i) {
+        double sum = 0;
+        for (uint64_t l = 0; l < k; ++l) {
+          sum += double{E4m3ToFloat(weights[i * weights_stride + l])} *
+                 E4m3ToFloat(tokens[j * tokens_stride + l]);
+        }
+        const uint64_t at = j * y_stride + i;
+        double value = sum * unit * row_scale[i] * column_scale[j];
+        if (share != 0) value += share * added[at];
+        y[at] = static_cast<float>(value);
+      }
+    }
+  }
+};
+
+}  // namespace
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
                               const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b,
@@ -175,29 +211,28 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
       !IsAligned(a) || !IsAligned(b) || !IsAligned(c) || !IsAligned(d)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
-  // Whoever else has something there learns that it is gone.
-  memset(workspace, 0xff, workspace_bytes);
-  const auto* row_scale =
-      operation->Get<const float*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER);
-  const auto* column_scale =
-      operation->Get<const float*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER);
-  const float unit = *static_cast<const float*>(alpha);
-  const float share = *static_cast<const float*>(beta);
-  const auto* weights = static_cast<const uint8_t*>(a);
-  const auto* tokens = static_cast<const uint8_t*>(b);
-  for (uint64_t j = 0; j < d_layout->columns; ++j) {
-    for (uint64_t i = 0; i < d_layout->rows; ++i) {
-      double sum = 0;
-      for (uint64_t l = 0; l < a_layout->rows; ++l) {
-        sum += double{E4m3ToFloat(weights[i * a_layout->leading + l])} *
-               E4m3ToFloat(tokens[j * b_layout->leading + l]);
-      }
-      const uint64_t at = j * d_layout->leading + i;
-      double value = sum * unit * row_scale[i] * column_scale[j];
-      if (share != 0) value += share * static_cast<const float*>(c)[at];
-      static_cast<float*>(d)[at] = static_cast<float>(value);
-    }
-  }
+  const Product product = {
+      .m = d_layout->columns,
+      .n = d_layout->rows,
+      .k = a_layout->rows,
+      .weights = static_cast<const uint8_t*>(a),
+      .weights_stride = a_layout->leading,
+      .row_scale =
+          operation->Get<const float*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER),
+      .tokens = static_cast<const uint8_t*>(b),
+      .tokens_stride = b_layout->leading,
+      .column_scale =
+          operation->Get<const float*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER),
+      .unit = *static_cast<const float*>(alpha),
+      .share = *static_cast<const float*>(beta),
+      .added = static_cast<const float*>(c),
+      .y = static_cast<float*>(d),
+      .y_stride = d_layout->leading};
+  zqfp::kernels::emulator::Enqueue([=] {
+    // Whoever else has something there learns that it is gone.
+    memset(workspace, 0xff, workspace_bytes);
+    product.Run();
+  });
   return CUBLAS_STATUS_SUCCESS;
 }
 
