@@ -88,7 +88,9 @@ struct Engine::State {
   std::map<RequestId, std::unique_ptr<Running>> requests;
   RequestId next_id = 1;
   EngineStats stats;
+  // Of the rows of a step that want a token: all logits, or the best of each.
   std::vector<float> logits;
+  std::vector<TopLogits> top;
 
   std::mutex cancel_mutex;
   std::set<RequestId> cancelled;  // guarded by cancel_mutex
@@ -97,8 +99,9 @@ struct Engine::State {
   Running* Of(const Sequence* sequence) const;
   absl::Status Check(const Request& request) const;
   void ApplyCancels();
+  bool NeedsOnlyTop(const std::vector<ScheduledChunk>& step) const;
   absl::Status RunModel(const std::vector<ScheduledChunk>& step);
-  void HandleRow(Running* request, absl::Span<float> row);
+  void HandleRow(Running* request, size_t row);
   void HandleToken(Running* request, int32_t id);
   bool Emit(Running* request, const std::string& text);
   void Finish(Running* request, FinishReason reason);
@@ -165,6 +168,19 @@ void Engine::State::ApplyCancels() {
   }
 }
 
+// Whether no request of the step has to see all of its logits, and the model
+// can do without handing them out.
+bool Engine::State::NeedsOnlyTop(
+    const std::vector<ScheduledChunk>& step) const {
+  int64_t rows = 0;
+  for (const ScheduledChunk& chunk : step) {
+    if (!chunk.wants_logits) continue;
+    if (!Of(chunk.sequence)->sampler.NeedsOnlyTop()) return false;
+    ++rows;
+  }
+  return rows <= model->MostTopRows();
+}
+
 // Lays the chunks out as one ragged batch and runs it.
 absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step) {
   Batch batch;
@@ -191,8 +207,13 @@ absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step) {
       batch.logit_rows.push_back(batch.token_begin.back() - 1);
     }
   }
-  logits.resize(batch.logit_rows.size() *
-                static_cast<size_t>(model->config().vocab_size));
+  const size_t rows = batch.logit_rows.size();
+  top.clear();
+  if (NeedsOnlyTop(step)) {
+    top.resize(rows);
+    return model->ForwardTop(batch, *cache, absl::MakeSpan(top));
+  }
+  logits.resize(rows * static_cast<size_t>(model->config().vocab_size));
   return model->Forward(batch, *cache, absl::MakeSpan(logits));
 }
 
@@ -205,15 +226,20 @@ bool Engine::State::IsEnd(const Running& request, int32_t id) const {
   return contains(tokenizer->eos_ids()) || contains(model->config().eos_ids);
 }
 
-// Samples from one row of logits.
-void Engine::State::HandleRow(Running* request, absl::Span<float> row) {
+// Samples from one row of logits, or from its best.
+void Engine::State::HandleRow(Running* request, size_t row) {
   const Clock::time_point now = Clock::now();
   if (request->generation.stats.generated_tokens == 0) {
     request->first_token = now;
   }
   request->last_token = now;
-  const absl::StatusOr<int32_t> id = request->sampler.Sample(
-      row, static_cast<int64_t>(request->sequence.ids.size()));
+  const auto position = static_cast<int64_t>(request->sequence.ids.size());
+  const auto vocab_size = static_cast<size_t>(model->config().vocab_size);
+  const absl::StatusOr<int32_t> id =
+      top.empty() ? request->sampler.Sample(absl::MakeSpan(logits).subspan(
+                                                row * vocab_size, vocab_size),
+                                            position)
+                  : request->sampler.SampleTop(top[row], position);
   if (!id.ok()) {
     request->generation.error = std::string(id.status().message());
     return Finish(request, FinishReason::kError);
@@ -363,14 +389,10 @@ absl::Status Engine::Step() {
   }
   state.scheduler->Commit(step);
   ++state.stats.steps;
-  const size_t vocab_size =
-      static_cast<size_t>(state.model->config().vocab_size);
   size_t row = 0;
   for (size_t i = 0; i < step.size(); ++i) {
     if (!step[i].wants_logits) continue;
-    state.HandleRow(
-        requests[i],
-        absl::MakeSpan(state.logits).subspan(row++ * vocab_size, vocab_size));
+    state.HandleRow(requests[i], row++);
   }
   state.stats.busy_s += Seconds(start, Clock::now());
   return absl::OkStatus();

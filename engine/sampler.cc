@@ -35,14 +35,24 @@ absl::Status ValidateBias(const SamplingOptions& options, int64_t vocab_size) {
   return absl::OkStatus();
 }
 
+absl::Status NotANumber(const char* what, float found, size_t id,
+                        int64_t position) {
+  return absl::DataLossError(
+      fmt::format("{}: want finite numbers, found {} for token {} at position "
+                  "{}",
+                  what, found, id, position));
+}
+
+absl::Status NoToken() {
+  return absl::DataLossError("logits: want one above -infinity, found none");
+}
+
 absl::Status CheckNumbers(const char* what, absl::Span<const float> logits,
                           int64_t position) {
   for (size_t i = 0; i < logits.size(); ++i) {
     if (std::isnan(logits[i]) ||
         logits[i] == std::numeric_limits<float>::infinity()) {
-      return absl::DataLossError(fmt::format(
-          "{}: want finite numbers, found {} for token {} at position {}", what,
-          logits[i], i, position));
+      return NotANumber(what, logits[i], i, position);
     }
   }
   return absl::OkStatus();
@@ -121,13 +131,17 @@ void Sampler::ApplyPenalties(absl::Span<float> logits) const {
 
 void Sampler::KeepTopK() {
   const size_t k = static_cast<size_t>(options_.top_k);
-  if (k == 0 || k >= candidates_.size()) return;
+  if (k == 0) return;
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  std::nth_element(candidates_.begin(), candidates_.begin() + k - 1,
-                   candidates_.end(), better);
-  candidates_.resize(k);
+  if (k < candidates_.size()) {
+    std::nth_element(candidates_.begin(), candidates_.begin() + k - 1,
+                     candidates_.end(), better);
+    candidates_.resize(k);
+  }
+  // In one order, so that later sums do not depend on how we got here.
+  std::sort(candidates_.begin(), candidates_.end(), better);
 }
 
 // Keeps the tokens whose surprise is nearest to the entropy, until their
@@ -198,21 +212,50 @@ absl::StatusOr<int32_t> Sampler::Sample(absl::Span<float> logits,
   // Bias and penalties can overflow what was finite.
   ZQFP_RETURN_IF_ERROR(CheckNumbers("biased logits", logits, position));
   const auto best = std::max_element(logits.begin(), logits.end());
-  if (best == logits.end() || std::isinf(*best)) {
-    return absl::DataLossError("logits: want one above -infinity, found none");
-  }
+  if (best == logits.end() || std::isinf(*best)) return NoToken();
   if (options_.temperature == 0) {
     return static_cast<int32_t>(best - logits.begin());
   }
-  const double largest = *best;
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    const double weight =
-        std::exp((logits[i] - largest) / options_.temperature);
-    if (weight > 0) {
-      candidates_.push_back({static_cast<int32_t>(i), logits[i], weight});
-    }
+    AddCandidate(static_cast<int32_t>(i), logits[i], *best);
   }
+  return Draw(position);
+}
+
+bool Sampler::NeedsOnlyTop() const {
+  const bool as_they_are =
+      options_.logit_bias.empty() && options_.repetition_penalty == 1.0 &&
+      options_.presence_penalty == 0 && options_.frequency_penalty == 0;
+  const bool few =
+      options_.temperature == 0 ||
+      (options_.top_k > 0 && options_.top_k <= kernels::kTopLogits);
+  return as_they_are && few;
+}
+
+absl::StatusOr<int32_t> Sampler::SampleTop(const TopLogits& top,
+                                           int64_t position) {
+  const float largest = top.logit[0];
+  if (top.id[0] < 0) return NoToken();
+  if (!(largest < std::numeric_limits<float>::infinity())) {
+    return NotANumber("logits", largest, static_cast<size_t>(top.id[0]),
+                      position);
+  }
+  if (std::isinf(largest)) return NoToken();
+  if (options_.temperature == 0) return top.id[0];
+  candidates_.clear();
+  for (size_t i = 0; i < top.id.size() && top.id[i] >= 0; ++i) {
+    AddCandidate(top.id[i], top.logit[i], largest);
+  }
+  return Draw(position);
+}
+
+void Sampler::AddCandidate(int32_t id, float logit, double largest) {
+  const double weight = std::exp((logit - largest) / options_.temperature);
+  if (weight > 0) candidates_.push_back({id, logit, weight});
+}
+
+int32_t Sampler::Draw(int64_t position) {
   KeepTopK();
   KeepTypical();
   KeepTopP();

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "models/model.h"
 #include "zqfp/zqfp.h"
 
 namespace zqfp {
@@ -37,6 +38,12 @@ class Sampler {
   // are -infinity.
   absl::StatusOr<int32_t> Sample(absl::Span<float> logits, int64_t position);
 
+  // Whether the best logits of a row decide: nothing changes logits, and no
+  // more of them than those can be drawn.
+  bool NeedsOnlyTop() const;
+  // The same token from the best of the row, where NeedsOnlyTop.
+  absl::StatusOr<int32_t> SampleTop(const TopLogits& top, int64_t position);
+
  private:
   struct Candidate {
     int32_t id;
@@ -49,6 +56,9 @@ class Sampler {
   };
 
   void ApplyPenalties(absl::Span<float> logits) const;
+  void AddCandidate(int32_t id, float logit, double largest);
+  // One of the candidates.
+  int32_t Draw(int64_t position);
   void KeepTopK();
   void KeepTypical();
   void KeepTopP();

@@ -23,7 +23,8 @@ struct OpSource {
 // ordered list (best first) that has it.
 struct Backend {
   std::string name;  // of the best table in it
-  OpTable ops;  // no null slot but workspace_bytes, multiply and fused ones
+  // No null slot but workspace_bytes, multiply, top_logits and the fused ones.
+  OpTable ops;
   std::vector<OpSource> sources;
   // Bytes of workspace any op of any table in it may need.
   int64_t WorkspaceBytes(const WorkspaceQuery& query) const;

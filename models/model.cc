@@ -2,9 +2,11 @@
 #include "models/model.h"
 
 #include <fmt/format.h>
+#include <string.h>
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "kernels/backend.h"
 #include "kernels/core/buffer.h"
@@ -149,19 +151,20 @@ struct Model::State {
   kernels::Buffer workspace;
   std::unique_ptr<StepInputsBlock> inputs;
   std::unique_ptr<Transformer> transformer;
-  kernels::Buffer device_logits;  // as many rows as a step wanted so far
+  // As many rows as a step wanted so far: logits, and ids and logits of the
+  // best.
+  kernels::Buffer device_logits, device_top;
   std::unique_ptr<RecordedSteps> recorded;  // null: none is
 
   absl::Status Start(const ModelOptions& wanted);
   absl::Status CheckForDevice() const;
   absl::Status Plan();
   kernels::Exec exec() const;
-  absl::Status Check(const Batch& batch, const KvCache& cache,
-                     size_t num_logits) const;
+  absl::Status Check(const Batch& batch, const KvCache& cache) const;
   absl::Status CheckRows(const Batch& batch) const;
   absl::Status CheckHost() const;
-  absl::Status RunStep(const Batch& batch, KvCache& cache,
-                       absl::Span<float> logits);
+  absl::Status RunOnDevice(const StepInputs& in, KvCache& cache,
+                           absl::Span<float> logits, absl::Span<TopLogits> top);
 };
 
 // What only the host's memory allows.
@@ -271,8 +274,8 @@ absl::Status Model::State::CheckRows(const Batch& batch) const {
   return absl::OkStatus();
 }
 
-absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
-                                 size_t num_logits) const {
+absl::Status Model::State::Check(const Batch& batch,
+                                 const KvCache& cache) const {
   ZQFP_RETURN_IF_ERROR(CheckRows(batch));
   const int64_t num_tokens = static_cast<int64_t>(batch.token_ids.size());
   const int64_t sequences = static_cast<int64_t>(batch.context_len.size());
@@ -292,12 +295,6 @@ absl::Status Model::State::Check(const Batch& batch, const KvCache& cache,
     }
     last = row;
   }
-  const size_t wanted =
-      batch.logit_rows.size() * static_cast<size_t>(config.vocab_size);
-  if (num_logits != wanted) {
-    return BadBatch("logits", static_cast<int64_t>(wanted),
-                    static_cast<int64_t>(num_logits));
-  }
   return kernels::Validate(ViewOf(batch), cache.Layer(0));
 }
 
@@ -308,29 +305,56 @@ absl::Status Model::State::CheckHost() const {
       "model: want device cpu to run layer by layer, found {}", backend.name));
 }
 
-absl::Status Model::State::RunStep(const Batch& batch, KvCache& cache,
-                                   absl::Span<float> logits) {
-  ZQFP_ASSIGN_OR_RETURN(const StepInputs in, inputs->Fill(batch));
+// Runs a step and fetches all logits, or the best of every row where `top` is
+// not empty.
+absl::Status Model::State::RunOnDevice(const StepInputs& in, KvCache& cache,
+                                       absl::Span<float> logits,
+                                       absl::Span<TopLogits> top) {
   kernels::Device* const device = backend.device;
-  if (device == nullptr) {
-    transformer->Run(in, cache, logits.data());
-    return absl::OkStatus();
-  }
-  const auto num_bytes = static_cast<int64_t>(logits.size() * sizeof(float));
-  if (device_logits.num_bytes() < num_bytes) {
+  const int64_t rows = in.num_logit_rows;
+  const auto reserve = [&](kernels::Buffer& buffer, int64_t num_bytes) {
+    if (buffer.num_bytes() >= num_bytes) return absl::OkStatus();
     ZQFP_ASSIGN_OR_RETURN(
-        device_logits, kernels::Buffer::Allocate(device, num_bytes, "logits"));
-  }
+        buffer, kernels::Buffer::Allocate(device, num_bytes, "logits"));
+    return absl::OkStatus();
+  };
+  const int64_t logit_bytes = rows * config.vocab_size * 4;
+  const int64_t top_bytes = std::ssize(top) * int64_t{sizeof(TopLogits)};
+  ZQFP_RETURN_IF_ERROR(reserve(device_logits, logit_bytes));
+  ZQFP_RETURN_IF_ERROR(reserve(device_top, top_bytes));
   auto* const y = static_cast<float*>(device_logits.data());
-  const auto enqueue = [&] { transformer->Run(in, cache, y); };
+  auto* const id = static_cast<int32_t*>(device_top.data());
+  const auto enqueue = [&] {
+    transformer->Run(in, cache, y);
+    if (top.empty()) return;
+    backend.ops.top_logits(
+        {.num_rows = rows,
+         .dim = config.vocab_size,
+         .x = y,
+         .id = id,
+         .logit = reinterpret_cast<float*>(id) + rows * kernels::kTopLogits},
+        exec());
+  };
   if (recorded != nullptr) {
-    ZQFP_RETURN_IF_ERROR(recorded->Run(
-        RecordedSteps::KeyOf(in, cache, config.num_layers, y), enqueue));
+    ZQFP_RETURN_IF_ERROR(
+        recorded->Run(RecordedSteps::KeyOf(in, cache, config.num_layers,
+                                           {y, top.empty() ? nullptr : id}),
+                      enqueue));
   } else {
     enqueue();
   }
-  if (num_bytes == 0) return device->Synchronize();
-  return device->Download(device_logits.data(), num_bytes, logits.data());
+  if (rows == 0) return device->Synchronize();
+  if (top.empty()) return device->Download(y, logit_bytes, logits.data());
+  std::vector<int32_t> found(static_cast<size_t>(top_bytes) / 4);
+  ZQFP_RETURN_IF_ERROR(device->Download(id, top_bytes, found.data()));
+  const int32_t* from = found.data();
+  for (TopLogits& best : top) {
+    std::copy_n(from, best.id.size(), best.id.begin());
+    memcpy(best.logit.data(), from + rows * kernels::kTopLogits,
+           sizeof(best.logit));
+    from += kernels::kTopLogits;
+  }
+  return absl::OkStatus();
 }
 
 Model::Model() : state_(std::make_unique<State>()) {}
@@ -366,9 +390,40 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Random(
 
 absl::Status Model::Forward(const Batch& batch, KvCache& cache,
                             absl::Span<float> logits) {
-  ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, logits.size()));
+  State& state = *state_;
+  ZQFP_RETURN_IF_ERROR(state.Check(batch, cache));
+  const size_t wanted =
+      batch.logit_rows.size() * static_cast<size_t>(state.config.vocab_size);
+  if (logits.size() != wanted) {
+    return BadBatch("logits", static_cast<int64_t>(wanted),
+                    static_cast<int64_t>(logits.size()));
+  }
   if (batch.token_ids.empty()) return absl::OkStatus();
-  return state_->RunStep(batch, cache, logits);
+  ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state.inputs->Fill(batch));
+  if (device() != nullptr) return state.RunOnDevice(in, cache, logits, {});
+  state.transformer->Run(in, cache, logits.data());
+  return absl::OkStatus();
+}
+
+int64_t Model::MostTopRows() const {
+  const bool has = state_->backend.ops.top_logits != nullptr;
+  return has ? kernels::kMostTopLogitRows : 0;
+}
+
+absl::Status Model::ForwardTop(const Batch& batch, KvCache& cache,
+                               absl::Span<TopLogits> top) {
+  State& state = *state_;
+  ZQFP_RETURN_IF_ERROR(state.Check(batch, cache));
+  const auto rows = static_cast<int64_t>(batch.logit_rows.size());
+  if (rows > MostTopRows()) {
+    return BadBatch("rows of best logits, at most", MostTopRows(), rows);
+  }
+  if (top.size() != batch.logit_rows.size()) {
+    return BadBatch("best logits", rows, static_cast<int64_t>(top.size()));
+  }
+  if (batch.token_ids.empty()) return absl::OkStatus();
+  ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state.inputs->Fill(batch));
+  return state.RunOnDevice(in, cache, {}, top);
 }
 
 absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {
@@ -388,7 +443,7 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
                                  KvCache& cache, LinearObserver* observer,
                                  absl::Span<float> x) {
   ZQFP_RETURN_IF_ERROR(state_->CheckHost());
-  ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache, 0));
+  ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache));
   const int64_t size =
       static_cast<int64_t>(batch.token_ids.size()) * state_->config.model_dim;
   if (layer_index < 0 || layer_index >= state_->config.num_layers) {

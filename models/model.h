@@ -4,6 +4,7 @@
 
 // A loaded model: from a directory of files to logits.
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,6 +49,12 @@ struct ModelOptions {
   bool record_steps = true;
   // Where set, notes every op of this model, and outlives it.
   kernels::OpProfile* profile = nullptr;
+};
+
+// The best of one row of logits: kernels::TopLogitsArgs.
+struct TopLogits {
+  std::array<int32_t, kernels::kTopLogits> id;
+  std::array<float, kernels::kTopLogits> logit;
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).
@@ -98,6 +105,13 @@ class Model {
   // (ids, positions, pages) is an InvalidArgument and leaves the cache alone.
   absl::Status Forward(const Batch& batch, KvCache& cache,
                        absl::Span<float> logits);
+
+  // The same step, but of every logit row only the best come from the device:
+  // `top` [logit_rows.size()]. Where MostTopRows allows as many rows.
+  absl::Status ForwardTop(const Batch& batch, KvCache& cache,
+                          absl::Span<TopLogits> top);
+  // Most logit rows of a ForwardTop; 0 where the logits are at hand anyway.
+  int64_t MostTopRows() const;
 
   // Layer by layer, for work that changes weights on the way: Forward is Embed,
   // then every layer, then the head. Unimplemented on a device.

@@ -19,15 +19,15 @@ int64_t Address(const void* memory) {
 
 }  // namespace
 
-RecordedSteps::Key RecordedSteps::KeyOf(const StepInputs& inputs,
-                                        const KvCache& cache,
-                                        int64_t num_layers,
-                                        const float* logits) {
+RecordedSteps::Key RecordedSteps::KeyOf(
+    const StepInputs& inputs, const KvCache& cache, int64_t num_layers,
+    std::initializer_list<const void*> outputs) {
   const kernels::RaggedBatchView& batch = inputs.batch;
   Key key = {batch.num_tokens,        batch.num_sequences,
              batch.most_tokens,       batch.longest_context,
              batch.page_table_stride, inputs.num_logit_rows,
-             Address(inputs.ids),     Address(logits)};
+             Address(inputs.ids)};
+  for (const void* output : outputs) key.push_back(Address(output));
   // Layers lie evenly between the first and the last.
   for (const int64_t layer : {int64_t{0}, num_layers - 1}) {
     const kernels::KvPagesView pages = cache.Layer(layer);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <functional>
+#include <initializer_list>
 #include <list>
 #include <memory>
 #include <vector>
@@ -28,10 +29,12 @@ class RecordedSteps {
   // `device` and what the ops read and write outlive this.
   explicit RecordedSteps(kernels::Device* device) : device_(*device) {}
 
-  // All that tells the steps of one model apart.
+  // All that tells the steps of one model apart; `outputs` are null where they
+  // are not wanted.
   using Key = std::vector<int64_t>;
   static Key KeyOf(const StepInputs& inputs, const KvCache& cache,
-                   int64_t num_layers, const float* logits);
+                   int64_t num_layers,
+                   std::initializer_list<const void*> outputs);
 
   // Enqueues the step: by calling `enqueue`, or a recording of it.
   absl::Status Run(const Key& key, const std::function<void()>& enqueue);

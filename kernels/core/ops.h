@@ -256,6 +256,25 @@ struct SoftcapArgs {
   float* x = nullptr;
 };
 
+// Entries of a row that TopLogits finds, and rows that it takes at most.
+inline constexpr int kTopLogits = 64;
+inline constexpr int64_t kMostTopLogitRows = 256;
+
+// TopLogits: the kTopLogits largest entries of every row, largest first, of
+// equal ones that with the smaller index first
+//   shapes   x [num_rows, dim]; id, logit [num_rows, kTopLogits]
+//   dtypes   x, logit f32; id int32
+//   numerics exact; -0 equals 0. NaN and +infinity come before all others, in
+//            the order of their indices. A shorter row ends with id -1.
+//   note     of devices only, from which a sampler need not fetch all logits
+struct TopLogitsArgs {
+  int64_t num_rows = 0;
+  int64_t dim = 0;
+  const float* x = nullptr;
+  int32_t* id = nullptr;
+  float* logit = nullptr;
+};
+
 // Most weights of FusedOps::matmul_a8_group.
 inline constexpr int kMostGroupedMatmuls = 3;
 
@@ -306,6 +325,8 @@ struct OpTable {
   // alone, as matmul_a8 does for many tokens, and returns the flops of that.
   // Null: the table has no such loop.
   int64_t (*multiply)(int64_t rounds) noexcept;
+  // Null: the logits are in the host's memory.
+  void (*top_logits)(const TopLogitsArgs&, const Exec&) noexcept = nullptr;
   FusedOps fused = {};
 };
 

@@ -22,6 +22,8 @@ void StoreKv(const StoreKvArgs& args, const Exec& exec) noexcept;
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
 void Activate(const ActivateArgs& args, const Exec& exec) noexcept;
 void Softcap(const SoftcapArgs& args, const Exec& exec) noexcept;
+void TopLogits(const TopLogitsArgs& args, const Exec& exec) noexcept;
+int64_t TopLogitsWorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
 // Those of FusedOps.
 void RmsNormQuantize(const RmsNormArgs& norm,

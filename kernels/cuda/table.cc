@@ -10,7 +10,8 @@
 namespace zqfp::kernels::cuda {
 
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept {
-  return std::max(AttentionWorkspaceBytes(query), MatmulWorkspaceBytes(query));
+  return std::max({AttentionWorkspaceBytes(query), MatmulWorkspaceBytes(query),
+                   TopLogitsWorkspaceBytes(query)});
 }
 
 constinit const OpTable kTable = {
@@ -30,6 +31,7 @@ constinit const OpTable kTable = {
     .softcap = Softcap,
     .workspace_bytes = WorkspaceBytes,
     .multiply = nullptr,
+    .top_logits = TopLogits,
     .fused = {.rms_norm_quantize = RmsNormQuantize,
               .activate_quantize = ActivateQuantize,
               .rope_store_kv = RopeStoreKv,

@@ -278,6 +278,73 @@ TEST(Sampler, NumbersThatAreNotFiniteAreErrors) {
                    .ok());
 }
 
+// What a device finds of a row, by definition.
+TopLogits TopOf(const std::vector<float>& logits) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto is_number = [&](int32_t id) { return logits[id] < kInfinity; };
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
+    if (is_number(a) && is_number(b)) return logits[a] > logits[b];
+    return !is_number(a) && is_number(b);
+  });
+  TopLogits top;
+  for (size_t i = 0; i < top.id.size(); ++i) {
+    top.id[i] = i < ids.size() ? ids[i] : -1;
+    top.logit[i] = i < ids.size() ? logits[ids[i]] : -kInfinity;
+  }
+  return top;
+}
+
+// From the best logits as from all, in every combination of cuts.
+TEST(Sampler, TheBestDecideAsAllDo) {
+  for (const size_t size : {1, 5, 64, 700}) {
+    for (const float spread : {0.0f, 0.5f, 4.0f}) {  // 0: all are equal
+      const std::vector<float> logits =
+          RandomLogits(static_cast<uint32_t>(size), size, spread);
+      const TopLogits top = TopOf(logits);
+      for (int cut = 0; cut < 64; ++cut) {
+        const SamplingOptions options = {.temperature = cut & 1 ? 1.3 : 1e-3,
+                                         .top_k = cut & 2 ? 64 : 1 + cut,
+                                         .typical_p = cut & 4 ? 0.6 : 1,
+                                         .top_p = cut & 8 ? 0.9 : 1,
+                                         .min_p = cut & 16 ? 0.05 : 0,
+                                         .seed = static_cast<uint64_t>(cut)};
+        Sampler sampler(cut & 32 ? SamplingOptions{} : options);
+        ASSERT_TRUE(sampler.NeedsOnlyTop());
+        for (int64_t position = 0; position < 5; ++position) {
+          std::vector<float> all = logits;
+          ASSERT_EQ(*sampler.SampleTop(top, position),
+                    *sampler.Sample(absl::MakeSpan(all), position))
+              << size << " logits, cut " << cut;
+        }
+      }
+    }
+  }
+}
+
+TEST(Sampler, TheBestDoNotDecideWhereOthersCould) {
+  EXPECT_FALSE(Sampler({.temperature = 1}).NeedsOnlyTop());
+  EXPECT_FALSE(Sampler({.temperature = 1, .top_k = 65}).NeedsOnlyTop());
+  EXPECT_FALSE(Sampler({.repetition_penalty = 1.1}).NeedsOnlyTop());
+  EXPECT_FALSE(Sampler({.presence_penalty = 0.1}).NeedsOnlyTop());
+  EXPECT_FALSE(Sampler({.frequency_penalty = -0.1}).NeedsOnlyTop());
+  EXPECT_FALSE(Sampler({.logit_bias = {{3, -1.0f}}}).NeedsOnlyTop());
+}
+
+TEST(Sampler, TheSameErrorsOfTheBest) {
+  for (std::vector<float> logits : {std::vector<float>{0, NAN, 0},
+                                    {0, 1, kInfinity, NAN},
+                                    {-kInfinity},
+                                    {}}) {
+    Sampler sampler({.temperature = 1, .top_k = 3});
+    const absl::Status found = sampler.SampleTop(TopOf(logits), 7).status();
+    const absl::Status wanted =
+        sampler.Sample(absl::MakeSpan(logits), 7).status();
+    EXPECT_FALSE(wanted.ok());
+    EXPECT_EQ(found, wanted);
+  }
+}
+
 TEST(ValidateSampling, NamesTheOptionWantedAndFound) {
   const auto message = [](const SamplingOptions& options) {
     const absl::Status status = ValidateSampling(options, 10);

@@ -57,6 +57,44 @@ TEST(RecordedSteps, GiveTheSameBits) {
   }
 }
 
+// Rows of best logits are those of all logits, recorded or not.
+TEST(RecordedSteps, TheBestLogitsAreThoseOfForward) {
+  for (const std::string& backend : DeviceBackends()) {
+    auto model =
+        Model::Load(testing::SourcePath("tests/golden/models/llama_gqa_tied"),
+                    {.num_threads = 1, .backend = backend});
+    ASSERT_TRUE(model.ok()) << model.status();
+    KvCache cache =
+        *KvCache::Create((*model)->config(), {.format = ValueFormat::kF32,
+                                              .num_pages = 4,
+                                              .page_size = 8,
+                                              .device = (*model)->device()});
+    const Batch batch = {.token_ids = {5, 6, 7, 8, 9},
+                         .token_begin = {0, 3, 5},
+                         .context_len = {3, 2},
+                         .page_table = {1, 2},
+                         .page_table_stride = 1,
+                         .rope_length = {3, 2},
+                         .logit_rows = {2, 4}};
+    const auto vocab = static_cast<size_t>((*model)->config().vocab_size);
+    std::vector<float> logits(2 * vocab);
+    std::vector<TopLogits> top(2);
+    for (int round = 0; round < 3; ++round) {
+      ASSERT_TRUE((*model)->Forward(batch, cache, absl::MakeSpan(logits)).ok());
+      ASSERT_TRUE((*model)->ForwardTop(batch, cache, absl::MakeSpan(top)).ok());
+      for (size_t row = 0; row < 2; ++row) {
+        const float* values = logits.data() + row * vocab;
+        const float* best = std::max_element(values, values + vocab);
+        EXPECT_EQ(top[row].id[0], best - values);
+        for (size_t i = 0; i < top[row].id.size() && top[row].id[i] >= 0; ++i) {
+          EXPECT_EQ(top[row].logit[i], values[top[row].id[i]]);
+        }
+      }
+    }
+    EXPECT_FALSE((*model)->ForwardTop(batch, cache, {}).ok());
+  }
+}
+
 // Counts what is enqueued in which way.
 struct Counts {
   int calls = 0;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// TopLogits of the backends that have it, against a sort.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "tests/kernels/op_test.h"
+
+namespace zqfp::kernels {
+namespace {
+
+std::vector<Machine> MachinesWithTopLogits() {
+  std::vector<Machine> machines = Machines();
+  std::erase_if(machines, [](const Machine& machine) {
+    const auto backend = MakeBackend(machine.backend);
+    return !backend.ok() || backend->ops.top_logits == nullptr;
+  });
+  return machines;
+}
+
+class TopLogitsTest : public OpTest {
+ protected:
+  void Check(const GuardedArray<float>& x, int64_t rows, int64_t dim) {
+    GuardedArray<int32_t> id(rows * kTopLogits, 12345);
+    GuardedArray<float> logit = Unwritten(rows * kTopLogits);
+    ops().top_logits({.num_rows = rows,
+                      .dim = dim,
+                      .x = x.data(),
+                      .id = id.data(),
+                      .logit = logit.data()},
+                     MakeExec({.num_tokens = rows, .n = dim}));
+    Wait();
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* values = x.data() + row * dim;
+      const std::vector<int32_t> wanted = Sorted(values, dim);
+      for (int64_t i = 0; i < kTopLogits; ++i) {
+        const int32_t found = id[row * kTopLogits + i];
+        if (i >= dim) {
+          ASSERT_EQ(found, -1) << row << " " << i;
+          continue;
+        }
+        ASSERT_EQ(found, wanted[static_cast<size_t>(i)])
+            << "row " << row << " of " << rows << " x " << dim << ", " << i;
+        const float value = logit[row * kTopLogits + i];
+        EXPECT_TRUE(value == values[found] ||
+                    (std::isnan(value) && std::isnan(values[found])));
+      }
+    }
+  }
+
+ private:
+  static std::vector<int32_t> Sorted(const float* values, int64_t dim) {
+    std::vector<int32_t> ids(static_cast<size_t>(dim));
+    std::iota(ids.begin(), ids.end(), 0);
+    const auto is_bad = [&](int32_t i) { return !(values[i] < kInfinity); };
+    std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
+      if (is_bad(a) || is_bad(b)) return is_bad(a) && !is_bad(b);
+      return values[a] > values[b];
+    });
+    return ids;
+  }
+};
+
+// Less than there are winners, one segment, two, and several rounds.
+TEST_P(TopLogitsTest, EverySize) {
+  std::mt19937 random(1);
+  for (const int64_t dim : {1, 63, 64, 65, 2047, 2048, 2049, 5000}) {
+    for (const int64_t rows : {1, 3}) {
+      Check(RandomFloats(random, rows * dim), rows, dim);
+    }
+  }
+  Check(RandomFloats(random, 70000), 1, 70000);
+  Check(RandomFloats(random, 0), 0, 100);
+}
+
+// The smaller index first, across segments, and -0 is 0.
+TEST_P(TopLogitsTest, EqualOnesInOrder) {
+  std::mt19937 random(2);
+  for (const int64_t dim : {100, 4500}) {
+    GuardedArray<float> x(dim);
+    for (float& value : x) {
+      value = static_cast<float>(static_cast<int>(random() % 5) - 2);
+      if (value == 0 && random() % 2 == 0) value = -0.0f;
+    }
+    Check(x, 1, dim);
+    Check(GuardedArray<float>(dim, -kInfinity), 1, dim);
+    Check(GuardedArray<float>(dim, -0.0f), 1, dim);
+  }
+}
+
+TEST_P(TopLogitsTest, WhatIsNoNumberComesFirst) {
+  std::mt19937 random(3);
+  GuardedArray<float> x = RandomFloats(random, 2 * 4500);
+  x[4400] = kNan;
+  x[17] = kInfinity;
+  x[18] = -kNan;
+  x[4500 + 3] = -kInfinity;
+  Check(x, 2, 4500);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, TopLogitsTest,
+                         ::testing::ValuesIn(MachinesWithTopLogits()),
+                         MachineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TopLogitsTest);
+
+}  // namespace
+}  // namespace zqfp::kernels
