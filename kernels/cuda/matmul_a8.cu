@@ -220,24 +220,9 @@ MatmulA8Args TokensFrom(MatmulA8Args args, int64_t first) {
 
 }  // namespace
 
-void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
-  if (args.m == 0) return;
+void MatmulHmma(const MatmulA8Args& args, const float* inner,
+                uint8_t* workspace, const Exec& exec) {
   const WeightView& weight = args.weight;
-  ZQFP_CHECK(weight.packed != nullptr);
-  uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
-  float* inner = reinterpret_cast<float*>(workspace);
-  if (weight.lorc.rank > 0) {
-    LowRankInner({.m = args.m,
-                  .k = weight.k,
-                  .lorc = weight.lorc,
-                  .codes = args.x.data,
-                  .inner = inner},
-                 exec);
-  }
-  uint8_t* const rest = workspace + LowRankInnerBytes(args.m, weight.lorc.rank);
-  const int64_t done = MatmulFp8(args, inner, rest, exec);
-  if (done == args.m) return;
-  if (done > 0) return MatmulA8(TokensFrom(args, done), exec);
   const PackedWeight w = DescribePacked(weight, weight.packed);
   const bool whole_pieces =
       weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
@@ -259,8 +244,29 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
                         .residual = args.residual,
                         .y = args.y},
              .plan = plan,
-             .partial_sums = reinterpret_cast<float*>(rest)},
+             .partial_sums = reinterpret_cast<float*>(workspace)},
             exec);
+}
+
+void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
+  if (args.m == 0) return;
+  const WeightView& weight = args.weight;
+  ZQFP_CHECK(weight.packed != nullptr);
+  uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
+  float* inner = reinterpret_cast<float*>(workspace);
+  if (weight.lorc.rank > 0) {
+    LowRankInner({.m = args.m,
+                  .k = weight.k,
+                  .lorc = weight.lorc,
+                  .codes = args.x.data,
+                  .inner = inner},
+                 exec);
+  }
+  uint8_t* const rest = workspace + LowRankInnerBytes(args.m, weight.lorc.rank);
+  const int64_t done = MatmulFp8(args, inner, rest, exec);
+  if (done == args.m) return;
+  if (done > 0) return MatmulA8(TokensFrom(args, done), exec);
+  MatmulHmma(args, inner, rest, exec);
 }
 
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {
