@@ -25,7 +25,7 @@ struct OpSource {
 // ordered list (best first) that has it.
 struct Backend {
   std::string name;  // of the best table in it
-  OpTable ops;       // no null slot but workspace_bytes, multiply
+  OpTable ops;  // no null slot but workspace_bytes, multiply and fused ones
   std::vector<OpSource> sources;
   // Bytes of workspace any op of any table in it may need.
   int64_t WorkspaceBytes(const WorkspaceQuery& query) const;

@@ -69,6 +69,7 @@ OpProfile::~OpProfile() { active = nullptr; }
 OpTable OpProfile::Wrap(const OpTable& ops) {
   ops_ = ops;
   OpTable noted = ops;
+  noted.fused = {};  // every op by itself
   Replace<&OpTable::embed>(noted.embed);
   Replace<&OpTable::gather_rows>(noted.gather_rows);
   Replace<&OpTable::add_positions>(noted.add_positions);

@@ -13,6 +13,7 @@
 #include "kernels/op_profile.h"
 #include "models/architectures.h"
 #include "models/place_weights.h"
+#include "models/recorded_steps.h"
 #include "models/step_inputs.h"
 #include "models/transformer.h"
 #include "models/weights.h"
@@ -149,6 +150,7 @@ struct Model::State {
   std::unique_ptr<StepInputsBlock> inputs;
   std::unique_ptr<Transformer> transformer;
   kernels::Buffer device_logits;  // as many rows as a step wanted so far
+  std::unique_ptr<RecordedSteps> recorded;  // null: none is
 
   absl::Status Start(const ModelOptions& wanted);
   absl::Status CheckForDevice() const;
@@ -229,6 +231,9 @@ absl::Status Model::State::Plan() {
       activations, Activations::Create(config, options.max_tokens,
                                        options.simulated_activations, device));
   inputs = std::make_unique<StepInputsBlock>(&config, device);
+  if (device != nullptr && options.record_steps) {
+    recorded = std::make_unique<RecordedSteps>(device);
+  }
   transformer = std::make_unique<Transformer>(&config, &weights, &backend,
                                               activations.get(), exec());
   return absl::OkStatus();
@@ -316,7 +321,14 @@ absl::Status Model::State::RunStep(const Batch& batch, KvCache& cache,
     ZQFP_ASSIGN_OR_RETURN(
         device_logits, kernels::Buffer::Allocate(device, num_bytes, "logits"));
   }
-  transformer->Run(in, cache, static_cast<float*>(device_logits.data()));
+  auto* const y = static_cast<float*>(device_logits.data());
+  const auto enqueue = [&] { transformer->Run(in, cache, y); };
+  if (recorded != nullptr) {
+    ZQFP_RETURN_IF_ERROR(recorded->Run(
+        RecordedSteps::KeyOf(in, cache, config.num_layers, y), enqueue));
+  } else {
+    enqueue();
+  }
   if (num_bytes == 0) return device->Synchronize();
   return device->Download(device_logits.data(), num_bytes, logits.data());
 }

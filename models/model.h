@@ -44,6 +44,8 @@ struct ModelOptions {
   ActivationFormat simulated_activations = ActivationFormat::kNone;
   // Room for low-rank branches that are attached after loading.
   int64_t reserved_lorc_rank = 0;
+  // On a device: a step of few tokens that comes again is enqueued as one.
+  bool record_steps = true;
   // Where set, notes every op of this model, and outlives it.
   kernels::OpProfile* profile = nullptr;
 };

@@ -4,19 +4,40 @@
 #include <string.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "kernels/core/status_macros.h"
 #include "models/model.h"
 
 namespace zqfp {
 
+namespace {
+
+// Fewer sizes: the next multiple of `least`, or of an eighth to a quarter of
+// the number where that is more.
+int64_t RoundSizeUp(int64_t size, int64_t least) {
+  int64_t step = least;
+  while (step * 8 < size) step *= 2;
+  return (size + step - 1) / step * step;
+}
+
+// What a page table of a device is padded to, in pages, and what a step there
+// takes for its longest context, in tokens: steps of a growing context then
+// look alike for a while, and one recording serves them.
+constexpr int64_t kLeastPages = 8;
+constexpr int64_t kLeastContext = 256;
+
+}  // namespace
+
 // Where every array stands in the block.
 struct StepInputsBlock::Offsets {
   int64_t ids, token_begin, context_len, page_table, logit_rows, positions;
   int64_t cos, sin, local_cos, local_sin;
+  int64_t page_table_stride;
   int64_t num_bytes = 0;
 
-  Offsets(const Config& config, const Batch& batch) {
+  Offsets(const Config& config, const Batch& batch, int64_t stride)
+      : page_table_stride(stride) {
     const auto rows = static_cast<int64_t>(batch.token_ids.size());
     const bool rotary = config.positions == PositionKind::kRotary;
     const int64_t angles = rotary ? rows * (config.rotary_dim() / 2) : 0;
@@ -24,7 +45,7 @@ struct StepInputsBlock::Offsets {
     ids = Take(rows);
     token_begin = Take(static_cast<int64_t>(batch.token_begin.size()));
     context_len = Take(static_cast<int64_t>(batch.context_len.size()));
-    page_table = Take(static_cast<int64_t>(batch.page_table.size()));
+    page_table = Take(static_cast<int64_t>(batch.context_len.size()) * stride);
     logit_rows = Take(static_cast<int64_t>(batch.logit_rows.size()));
     positions = Take(rotary ? 0 : rows);
     cos = Take(angles);
@@ -76,7 +97,12 @@ void StepInputsBlock::FillHost(const Batch& batch, const Offsets& at) {
   put(batch.token_ids, at.ids);
   put(batch.token_begin, at.token_begin);
   put(batch.context_len, at.context_len);
-  put(batch.page_table, at.page_table);
+  const int64_t entries = batch.page_table_stride;
+  for (int64_t s = 0; s < std::ssize(batch.context_len); ++s) {
+    int32_t* row = ints(at.page_table) + s * at.page_table_stride;
+    std::copy_n(batch.page_table.begin() + s * entries, entries, row);
+    std::fill(row + entries, row + at.page_table_stride, 0);
+  }
   put(batch.logit_rows, at.logit_rows);
   if (config_.positions != PositionKind::kRotary) {
     return FillPositions(batch, ints(at.positions));
@@ -90,10 +116,13 @@ void StepInputsBlock::FillHost(const Batch& batch, const Offsets& at) {
 }
 
 absl::StatusOr<StepInputs> StepInputsBlock::Fill(const Batch& batch) {
-  const Offsets at(config_, batch);
+  const bool on_host = device_ == nullptr;
+  const Offsets at(config_, batch,
+                   on_host ? batch.page_table_stride
+                           : RoundSizeUp(batch.page_table_stride, kLeastPages));
   FillHost(batch, at);
   const uint8_t* base = host_.data();
-  if (device_ != nullptr) {
+  if (!on_host) {
     if (on_device_.num_bytes() < at.num_bytes) {
       ZQFP_ASSIGN_OR_RETURN(
           on_device_,
@@ -122,6 +151,11 @@ absl::StatusOr<StepInputs> StepInputsBlock::Fill(const Batch& batch) {
   inputs.batch.token_begin = ints(at.token_begin);
   inputs.batch.context_len = ints(at.context_len);
   inputs.batch.page_table = ints(at.page_table);
+  inputs.batch.page_table_stride = at.page_table_stride;
+  if (!on_host) {
+    inputs.batch.longest_context =
+        RoundSizeUp(inputs.batch.longest_context, kLeastContext);
+  }
   return inputs;
 }
 

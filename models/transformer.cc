@@ -165,14 +165,18 @@ void Transformer::Layer(const LayerWeights& layer, LayerStage first,
                         const kernels::KvPagesView& pages) {
   switch (first) {
     case LayerStage::kAttentionInput:
-      Norm(a_.x, layer.attention_norm, num_tokens_, a_.normed);
+      NormFor({&layer.q, &layer.k, &layer.v}, layer.attention_norm);
       Attend(layer, pages);
       if (Stopped()) return;
       [[fallthrough]];
     case LayerStage::kAttentionOutput:
       Join(LayerStage::kAttentionOutput, layer.o, layer.attention_post_norm);
       if (Stopped()) return;
-      Norm(a_.x, layer.ffn_norm, num_tokens_, a_.normed);
+      if (config_.gated_ffn) {
+        NormFor({&layer.gate, &layer.up}, layer.ffn_norm);
+      } else {
+        NormFor({&layer.up}, layer.ffn_norm);
+      }
       [[fallthrough]];
     case LayerStage::kFfnInput:
       ActivateFfn(layer);
@@ -197,20 +201,16 @@ Transformer::StageInput Transformer::InputOf(LayerStage stage) const {
 // mixed = softmax(q(x) k(x)^T) v(x)                         [arXiv:1706.03762]
 void Transformer::Attend(const LayerWeights& layer,
                          const kernels::KvPagesView& pages) {
-  const int64_t heads = config_.num_heads, kv_heads = config_.num_kv_heads;
+  const int64_t heads = config_.num_heads;
   const Input in =
       Prepare(LayerStage::kAttentionInput, {&layer.q, &layer.k, &layer.v});
   if (Stopped()) return;
-  Linear(layer.q, in, num_tokens_, nullptr, a_.q);
-  Linear(layer.k, in, num_tokens_, nullptr, a_.k);
-  Linear(layer.v, in, num_tokens_, nullptr, a_.v);
+  Linears({{&layer.q, a_.q}, {&layer.k, a_.k}, {&layer.v, a_.v}}, in);
   if (config_.qk_norm) {
     Norm(a_.q, layer.q_norm, num_tokens_ * heads, a_.q);
-    Norm(a_.k, layer.k_norm, num_tokens_ * kv_heads, a_.k);
+    Norm(a_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads, a_.k);
   }
-  Rotate(heads, a_.q);
-  Rotate(kv_heads, a_.k);
-  ops_.store_kv({inputs_.batch, a_.k, a_.v, pages}, exec_);
+  RotateAndStore(pages);
   const bool is_windowed = config_.IsWindowed(layer_index_);
   ops_.attention({.batch = inputs_.batch,
                   .num_heads = heads,
@@ -230,15 +230,25 @@ void Transformer::ActivateFfn(const LayerWeights& layer) {
       gated ? Prepare(LayerStage::kFfnInput, {&layer.gate, &layer.up})
             : Prepare(LayerStage::kFfnInput, {&layer.up});
   if (Stopped()) return;
-  if (gated) Linear(layer.gate, in, num_tokens_, nullptr, a_.gate);
-  Linear(layer.up, in, num_tokens_, nullptr, a_.up);
-  ops_.activate({.num_tokens = num_tokens_,
-                 .dim = config_.ffn_dim,
-                 .activation = config_.activation,
-                 .x = gated ? a_.gate : a_.up,
-                 .up = gated ? a_.up : nullptr,
-                 .y = a_.gate},
-                exec_);
+  if (gated) {
+    Linears({{&layer.gate, a_.gate}, {&layer.up, a_.up}}, in);
+  } else {
+    Linears({{&layer.up, a_.up}}, in);
+  }
+  const kernels::ActivateArgs args = {.num_tokens = num_tokens_,
+                                      .dim = config_.ffn_dim,
+                                      .activation = config_.activation,
+                                      .x = gated ? a_.gate : a_.up,
+                                      .up = gated ? a_.up : nullptr,
+                                      .y = a_.gate};
+  has_codes_ =
+      ops_.fused.activate_quantize != nullptr && WantOnlyCodes({&layer.down});
+  if (has_codes_) {
+    ops_.fused.activate_quantize(
+        args, QuantizeArgs(nullptr, config_.ffn_dim, num_tokens_), exec_);
+  } else {
+    ops_.activate(args, exec_);
+  }
 }
 
 void Transformer::Join(LayerStage stage, const LinearWeight& linear,
@@ -300,8 +310,34 @@ void Transformer::Norm(const float* x, const NormWeight& norm, int64_t num_rows,
   }
 }
 
+bool Transformer::WantOnlyCodes(
+    std::initializer_list<const LinearWeight*> readers) const {
+  return observer_ == nullptr && std::all_of(readers.begin(), readers.end(),
+                                             [](const LinearWeight* reader) {
+                                               return reader->runs_a8();
+                                             });
+}
+
+void Transformer::NormFor(std::initializer_list<const LinearWeight*> readers,
+                          const NormWeight& norm) {
+  has_codes_ = ops_.fused.rms_norm_quantize != nullptr &&
+               config_.norm != NormKind::kLayer && WantOnlyCodes(readers);
+  if (!has_codes_) return Norm(a_.x, norm, num_tokens_, a_.normed);
+  ops_.fused.rms_norm_quantize(
+      {.num_rows = num_tokens_,
+       .dim = config_.model_dim,
+       .epsilon = static_cast<float>(config_.norm_epsilon),
+       .x = a_.x,
+       .weight = norm.weight_data()},
+      QuantizeArgs(nullptr, config_.model_dim, num_tokens_), exec_);
+}
+
 Transformer::Input Transformer::Prepare(
     LayerStage stage, std::initializer_list<const LinearWeight*> readers) {
+  if (has_codes_) {
+    has_codes_ = false;
+    return {nullptr, {a_.codes, a_.code_scales}};
+  }
   const auto [x, dim] = InputOf(stage);
   if (observer_ != nullptr) {
     next_ =
@@ -323,13 +359,40 @@ Transformer::Input Transformer::Quantize(
       std::any_of(readers.begin(), readers.end(),
                   [](const LinearWeight* reader) { return reader->runs_a8(); });
   if (!wanted) return {x, {}};
-  ops_.quantize_tokens({.num_tokens = num_rows,
-                        .dim = dim,
-                        .x = x,
-                        .q = a_.codes,
-                        .scale = a_.code_scales},
-                       exec_);
+  ops_.quantize_tokens(QuantizeArgs(x, dim, num_rows), exec_);
   return {x, {a_.codes, a_.code_scales}};
+}
+
+kernels::QuantizeTokensArgs Transformer::QuantizeArgs(const float* x,
+                                                      int64_t dim,
+                                                      int64_t num_rows) const {
+  return {.num_tokens = num_rows,
+          .dim = dim,
+          .x = x,
+          .q = a_.codes,
+          .scale = a_.code_scales};
+}
+
+void Transformer::Linears(std::initializer_list<LinearOutput> outputs,
+                          const Input& input) {
+  const bool one_launch =
+      ops_.fused.matmul_a8_group != nullptr && outputs.size() > 1 &&
+      std::all_of(outputs.begin(), outputs.end(), [](const LinearOutput& out) {
+        return out.linear->runs_a8();
+      });
+  if (!one_launch) {
+    for (const auto& [linear, y] : outputs) {
+      Linear(*linear, input, num_tokens_, nullptr, y);
+    }
+    return;
+  }
+  kernels::MatmulA8Args group[kernels::kMostGroupedMatmuls];
+  int size = 0;
+  for (const auto& [linear, y] : outputs) {
+    group[size++] = {num_tokens_,         input.codes, linear->view,
+                     linear->bias_data(), nullptr,     y};
+  }
+  ops_.fused.matmul_a8_group(group, size, exec_);
 }
 
 void Transformer::Linear(const LinearWeight& linear, const Input& input,
@@ -355,18 +418,31 @@ void Transformer::Linear(const LinearWeight& linear, const Input& input,
   ops_.matmul({num_rows, x, linear.view, bias, residual, y}, exec_);
 }
 
-void Transformer::Rotate(int64_t num_heads, float* x) {
-  if (config_.positions != PositionKind::kRotary) return;
+kernels::RopeArgs Transformer::Rotation(int64_t num_heads, float* x) const {
   const bool is_local =
       config_.local_rope.has_value() && config_.IsWindowed(layer_index_);
-  ops_.rope({.num_tokens = num_tokens_,
-             .num_heads = num_heads,
-             .head_dim = config_.head_dim,
-             .rotary_dim = config_.rotary_dim(),
-             .cos = is_local ? inputs_.local_cos : inputs_.cos,
-             .sin = is_local ? inputs_.local_sin : inputs_.sin,
-             .x = x},
-            exec_);
+  return {.num_tokens = num_tokens_,
+          .num_heads = num_heads,
+          .head_dim = config_.head_dim,
+          .rotary_dim = config_.rotary_dim(),
+          .cos = is_local ? inputs_.local_cos : inputs_.cos,
+          .sin = is_local ? inputs_.local_sin : inputs_.sin,
+          .x = x};
+}
+
+void Transformer::RotateAndStore(const kernels::KvPagesView& pages) {
+  const kernels::StoreKvArgs store = {inputs_.batch, a_.k, a_.v, pages};
+  if (config_.positions != PositionKind::kRotary) {
+    return ops_.store_kv(store, exec_);
+  }
+  const kernels::RopeArgs queries = Rotation(config_.num_heads, a_.q);
+  const kernels::RopeArgs keys = Rotation(config_.num_kv_heads, a_.k);
+  if (ops_.fused.rope_store_kv != nullptr) {
+    return ops_.fused.rope_store_kv(queries, keys, store, exec_);
+  }
+  ops_.rope(queries, exec_);
+  ops_.rope(keys, exec_);
+  ops_.store_kv(store, exec_);
 }
 
 }  // namespace zqfp

@@ -110,6 +110,11 @@ class Transformer {
     const float* x;
     kernels::QuantizedTokensView codes;
   };
+  // A linear layer and where its output goes.
+  struct LinearOutput {
+    const LinearWeight* linear;
+    float* y;
+  };
 
   void Layer(const LayerWeights& layer, LayerStage first,
              const kernels::KvPagesView& pages);
@@ -121,6 +126,10 @@ class Transformer {
   // it is not null.
   void Norm(const float* x, const NormWeight& norm, int64_t num_rows, float* y,
             const float* residual = nullptr);
+  // normed = norm of x; or, where the readers want nothing else and the backend
+  // has both in one launch, the codes of that for the next Prepare.
+  void NormFor(std::initializer_list<const LinearWeight*> readers,
+               const NormWeight& norm);
   bool Stopped() const { return next_ == LinearObserver::Next::kStop; }
   // What the linears of a stage get of its input: it is shown to the observer,
   // then quantized, or rounded where that is simulated.
@@ -129,13 +138,21 @@ class Transformer {
   // Quantizes x where one of the layers that read it wants e4m3.
   Input Quantize(const float* x, int64_t dim, int64_t num_rows,
                  std::initializer_list<const LinearWeight*> readers);
+  kernels::QuantizeTokensArgs QuantizeArgs(const float* x, int64_t dim,
+                                           int64_t num_rows) const;
+  // Whether nobody but linears in e4m3 sees what these read.
+  bool WantOnlyCodes(std::initializer_list<const LinearWeight*> readers) const;
+  // Several linears of one input, without residuals; all num_tokens_ rows.
+  void Linears(std::initializer_list<LinearOutput> outputs, const Input& input);
   void Linear(const LinearWeight& linear, const Input& input, int64_t num_rows,
               const float* residual, float* y);
   // The residual stream += linear(input of the stage), by way of `post` where
   // there is one.
   void Join(LayerStage stage, const LinearWeight& linear,
             const NormWeight& post);
-  void Rotate(int64_t num_heads, float* x);
+  kernels::RopeArgs Rotation(int64_t num_heads, float* x) const;
+  // Rotates q and k where positions are rotary; k and v go to their pages.
+  void RotateAndStore(const kernels::KvPagesView& pages);
 
   const Config& config_;
   const Weights& weights_;
@@ -145,6 +162,7 @@ class Transformer {
   StepInputs inputs_;
   int64_t num_tokens_ = 0;
   int64_t layer_index_ = 0;
+  bool has_codes_ = false;  // of the input of the next Prepare
   LinearObserver* observer_ = nullptr;
   LinearObserver::Next next_ = LinearObserver::Next::kGoOn;
 };

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,6 +33,14 @@ using DeviceMemory = std::unique_ptr<void, DeviceFree>;
 struct PlacedWeight {
   WeightView view;
   std::vector<DeviceMemory> memory;
+};
+
+// Ops that were enqueued once, to be enqueued again as one.
+class RecordedOps {
+ public:
+  virtual ~RecordedOps() = default;
+  // With the arguments they had.
+  virtual absl::Status Enqueue() = 0;
 };
 
 class Device {
@@ -61,6 +70,11 @@ class Device {
                                 void* host) = 0;
   // Waits until all ops are done. Internal with the first error of any of them.
   virtual absl::Status Synchronize() = 0;
+
+  // What `enqueue` enqueues, which is ops only: they are recorded and do not
+  // run. Such ops must have run once before, in the same way.
+  virtual absl::StatusOr<std::unique_ptr<RecordedOps>> Record(
+      const std::function<void()>& enqueue) = 0;
 
   // Copies a weight of the host in the layout that the device's matmuls read.
   // Unimplemented, naming the format, where no kernel has it.

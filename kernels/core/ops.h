@@ -256,6 +256,33 @@ struct SoftcapArgs {
   float* x = nullptr;
 };
 
+// Most weights of FusedOps::matmul_a8_group.
+inline constexpr int kMostGroupedMatmuls = 3;
+
+// Ops that follow one another in every step, in one launch: of few tokens a
+// step is as slow as it has launches. A null slot: the plain ops one after the
+// other are as fast. Never mixed with the ops of another table.
+struct FusedOps {
+  // RmsNorm, then QuantizeTokens of what would be its y; `quantize.x` is not
+  // read. The same bits as from the two (of codes at a multiple of 4 bytes).
+  void (*rms_norm_quantize)(const RmsNormArgs& norm,
+                            const QuantizeTokensArgs& quantize,
+                            const Exec&) noexcept = nullptr;
+  // Activate, then QuantizeTokens of what would be its y, in the same way.
+  void (*activate_quantize)(const ActivateArgs& activate,
+                            const QuantizeTokensArgs& quantize,
+                            const Exec&) noexcept = nullptr;
+  // Rope of the queries and of the keys, in place, then StoreKv of the keys.
+  // The same bits.
+  void (*rope_store_kv)(const RopeArgs& queries, const RopeArgs& keys,
+                        const StoreKvArgs& store,
+                        const Exec&) noexcept = nullptr;
+  // MatmulA8 of `size` weights, at most kMostGroupedMatmuls, that read the same
+  // tokens; their outputs do not overlap. Sums may be in another order.
+  void (*matmul_a8_group)(const MatmulA8Args* group, int size,
+                          const Exec&) noexcept = nullptr;
+};
+
 // One backend: a null slot falls to the next table down (backend.h).
 struct OpTable {
   const char* name;  // "reference", "avx2", ...
@@ -279,6 +306,7 @@ struct OpTable {
   // alone, as matmul_a8 does for many tokens, and returns the flops of that.
   // Null: the table has no such loop.
   int64_t (*multiply)(int64_t rounds) noexcept;
+  FusedOps fused = {};
 };
 
 }  // namespace zqfp::kernels

@@ -12,6 +12,7 @@ __global__ void __launch_bounds__(kRowThreads)
     AddPosition(const int32_t* __restrict__ position,
                 const void* __restrict__ table, int64_t model_dim,
                 float* __restrict__ x) {
+  AwaitInputs();
   const int64_t from = position[blockIdx.x] * model_dim;
   float* to = x + blockIdx.x * model_dim;
   for (int64_t i = threadIdx.x * kWidth; i < model_dim;

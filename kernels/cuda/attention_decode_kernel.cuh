@@ -170,6 +170,7 @@ __device__ __forceinline__ void MergeWarps(const AttentionPlan& plan,
 template <typename Shape>
 __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
     AttentionDecode(const AttentionPlan plan) {
+  AwaitInputs();
   constexpr int kQueries = Shape::kQueries;
   __align__(16) __shared__ float weight[kDecodeWarps][kWarpKeys][kQueries];
   __shared__ int64_t row_offset[kDecodeWarps][kWarpKeys];

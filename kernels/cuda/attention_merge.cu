@@ -11,6 +11,7 @@ constexpr int kMergeThreads = 128;
 // Block (tile, query of the tile); threads over the dimensions.
 __global__ void __launch_bounds__(kMergeThreads)
     AttentionMerge(const AttentionPlan plan) {
+  AwaitInputs();
   const QueryTile tile = FindTile(plan, blockIdx.x);
   const int query = static_cast<int>(blockIdx.y);
   const int32_t splits = SplitsOf(plan, tile);

@@ -116,6 +116,7 @@ __device__ __forceinline__ void WriteResults(const AttentionPlan& plan,
 template <typename Shape, bool kVectors>
 __global__ void __launch_bounds__(kPrefillThreads, Shape::kBlocks)
     AttentionPrefill(const AttentionPlan plan) {
+  AwaitInputs();
   const PrefillShared<Shape> shared(DynamicShared());
   const int x = static_cast<int>(threadIdx.x % kThreadsX);
   const int y = static_cast<int>(threadIdx.x / kThreadsX);

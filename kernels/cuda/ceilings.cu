@@ -25,6 +25,7 @@ int NumMultiprocessors() {
 // memory, so that threads of the same block may take more of it instead.
 __global__ void __launch_bounds__(kThreads)
     ReadKernel(const uint4* __restrict__ from, int64_t count, unsigned* sums) {
+  AwaitInputs();
   const int64_t step = int64_t{gridDim.x} * kThreads;
   const int64_t first = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   uint4 sum = make_uint4(0, 0, 0, 0);
@@ -48,10 +49,11 @@ __global__ void __launch_bounds__(kThreads)
   sums[first % kMostWords] = sum.x ^ sum.y ^ sum.z ^ sum.w;
 }
 
-__global__ void NothingKernel() {}
+__global__ void NothingKernel() { AwaitInputs(); }
 
 __global__ void __launch_bounds__(kThreads)
     HmmaKernel(int64_t rounds, float* sink) {
+  AwaitInputs();
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
   // f16 of 1..2 and of both signs: bits as random as those of data.
   const auto random = [&](unsigned i) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "kernels/core/status_macros.h"
 #include "kernels/cuda/matmul.h"
@@ -25,6 +26,22 @@ absl::Status InternalIf(cudaError_t error, const char* what) {
   (void)cudaGetLastError();  // so that it is not reported again
   return absl::InternalError(fmt::format("cuda: {}: {}", what, Text(error)));
 }
+
+// A graph that can be launched.
+class Graph final : public RecordedOps {
+ public:
+  Graph(cudaGraphExec_t executable, cudaStream_t stream)
+      : executable_(executable), stream_(stream) {}
+  ~Graph() override { (void)cudaGraphExecDestroy(executable_); }
+
+  absl::Status Enqueue() override {
+    return InternalIf(cudaGraphLaunch(executable_, stream_), "recorded ops");
+  }
+
+ private:
+  const cudaGraphExec_t executable_;
+  const cudaStream_t stream_;
+};
 
 class CudaDevice final : public Device {
  public:
@@ -74,6 +91,26 @@ class CudaDevice final : public Device {
     // A launch that was refused never came to the stream.
     const cudaError_t launched = cudaGetLastError();
     return InternalIf(launched != cudaSuccess ? launched : ran, "kernels");
+  }
+
+  absl::StatusOr<std::unique_ptr<RecordedOps>> Record(
+      const std::function<void()>& enqueue) override {
+    // Relaxed: what other streams do meanwhile is no concern of this one.
+    cudaError_t error =
+        cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed);
+    if (error != cudaSuccess) return InternalIf(error, "recording");
+    enqueue();
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    error = cudaStreamEndCapture(stream_, &graph);
+    if (error == cudaSuccess) {
+      error = cudaGraphInstantiate(&executable, graph, 0);
+    }
+    if (graph != nullptr) (void)cudaGraphDestroy(graph);
+    // A launch that was refused is not in the graph.
+    if (error == cudaSuccess) error = cudaGetLastError();
+    ZQFP_RETURN_IF_ERROR(InternalIf(error, "recording"));
+    return std::make_unique<Graph>(executable, stream_);
   }
 
   absl::StatusOr<PlacedWeight> Place(const WeightView& weight) override {

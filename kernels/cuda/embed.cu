@@ -11,6 +11,7 @@ template <ValueFormat kFormat, int kWidth>
 __global__ void __launch_bounds__(kRowThreads)
     EmbedToken(const int32_t* __restrict__ id, const void* __restrict__ table,
                int64_t model_dim, float scale, float* __restrict__ y) {
+  AwaitInputs();
   const int64_t from = id[blockIdx.x] * model_dim;
   float* to = y + blockIdx.x * model_dim;
   for (int64_t i = threadIdx.x * kWidth; i < model_dim;

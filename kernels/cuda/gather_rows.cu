@@ -11,6 +11,7 @@ template <int kWidth>
 __global__ void __launch_bounds__(kRowThreads)
     GatherRow(const int32_t* __restrict__ row, const float* __restrict__ x,
               int64_t dim, float* __restrict__ y) {
+  AwaitInputs();
   const float* from = x + row[blockIdx.x] * dim;
   float* to = y + blockIdx.x * dim;
   for (int64_t i = threadIdx.x * kWidth; i < dim; i += blockDim.x * kWidth) {

@@ -133,8 +133,7 @@ class HmmaWarp {
 
   // sums = codes times tokens times group scales.
   __device__ void Multiply(typename Tile::Sums& sums) {
-#pragma unroll 1  // Fill is long, and a small matmul's code is read cold
-    for (int stage = 0; stage < Tile::kStages - 1; ++stage) Fill();
+    FillFirstStages();
     Clear(sums);
     typename Tile::Sums group;
     Clear(group);
@@ -145,7 +144,8 @@ class HmmaWarp {
       CopyAsyncWait<Tile::kStages - 2>();
       // The others see the stage, and are done with the one to be filled.
       Meet();
-      Fill();
+      FillWeights();
+      FillTokens();
       if (chunk_ < chunk_end_) MultiplyChunk(group, sums);
       ++chunk_;
       from_.Advance();
@@ -248,21 +248,40 @@ class HmmaWarp {
         tokens + lane_ % 4 * 4};
   }
 
-  // Starts the copies for the next chunk, this warp's part of them.
-  __device__ void Fill() {
-    if (fill_chunk_ < chunk_end_) {
-      for (int s = 0; s < kWarpSlabs; ++s) {
-        for (int at = 0; at < Tile::kSlabCodeBytes; at += 512) {
-          CopyAsync16(to_.codes + s * Tile::kSlabCodeBytes + at,
-                      codes_[s] + at);
-        }
-        codes_[s] += Tile::kSlabCodeBytes;
-      }
+  // All but the last one. Weights are there before the kernel before this one
+  // is done, so their copies begin before it is.
+  __device__ void FillFirstStages() {
+    const StagePlace<Tile> first = to_;
+#pragma unroll 1  // long, and a small matmul's code is read cold
+    for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
+      FillWeights();
       ++fill_chunk_;
-      if constexpr (Tile::kScales != ScaleFormat::kNone) {
-        if (copies_scales_) CopyAsync16(to_.scales, scales_);
-        if ((fill_chunk_ & group_mask_) == 0) scales_ += scales_step_;
+      to_.Advance();
+    }
+    AwaitInputs();
+    to_ = first;
+    fill_chunk_ = chunk_;
+#pragma unroll 1
+    for (int stage = 0; stage < Tile::kStages - 1; ++stage) FillTokens();
+  }
+
+  // Start the copies for the next chunk, this warp's part of them. FillTokens
+  // closes their group and goes on to the next stage.
+  __device__ void FillWeights() {
+    if (fill_chunk_ >= chunk_end_) return;
+    for (int s = 0; s < kWarpSlabs; ++s) {
+      for (int at = 0; at < Tile::kSlabCodeBytes; at += 512) {
+        CopyAsync16(to_.codes + s * Tile::kSlabCodeBytes + at, codes_[s] + at);
       }
+      codes_[s] += Tile::kSlabCodeBytes;
+    }
+    if constexpr (Tile::kScales != ScaleFormat::kNone) {
+      if (copies_scales_) CopyAsync16(to_.scales, scales_);
+      if (((fill_chunk_ + 1) & group_mask_) == 0) scales_ += scales_step_;
+    }
+  }
+  __device__ void FillTokens() {
+    if (fill_chunk_ < chunk_end_) {
       for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
         CopyTokens(tile);
       }
@@ -270,6 +289,7 @@ class HmmaWarp {
       columns_left_ -= kChunkColumns;
     }
     CopyAsyncCommit();
+    ++fill_chunk_;
     to_.Advance();
   }
 

@@ -4,6 +4,11 @@
 
 // Launch: the one way a kernel of this folder starts.
 //
+// Kernels overlap (programmatic dependent launch): the blocks of one are on the
+// chip while the last of the one before still run, so that a short kernel does
+// not wait for a launch. Therefore a kernel begins with AwaitInputs, or with
+// what reads nothing but weights and then AwaitInputs.
+//
 // The sources here are compiled twice: by nvcc for the chip, and by the host's
 // compiler against tests/cuda_emulator, which runs every CUDA thread as a
 // fiber. What the emulator lacks is therefore not used: <<<>>>, cooperative
@@ -14,8 +19,20 @@
 #include <stdint.h>
 
 #include "kernels/core/ops.h"
+#include "kernels/cuda/overlap.h"
+#include "kernels/cuda/ptx.h"
 
 namespace zqfp::kernels::cuda {
+
+// From here on what earlier kernels wrote is there, and may be written over.
+// Every thread of every kernel calls it: who does not lets the kernel after
+// this one start before the one before it is done. The emulator dies of a
+// thread that ends without it; tests/cuda_sass_check.py finds loads in front of
+// it.
+__device__ __forceinline__ void AwaitInputs() {
+  GridDependencyLaunch();
+  GridDependencyWait();
+}
 
 struct LaunchShape {
   dim3 grid;
@@ -36,6 +53,10 @@ using emulator::DynamicShared;
 // Blocks more of which than this are asked for the opt-in first.
 inline constexpr int64_t kSharedWithoutOptIn = 48 * 1024;
 
+// Whether launches may overlap: yes, unless ZQFP_CUDA_OVERLAP is 0, with which
+// a fault can be narrowed down and the gain measured.
+bool LaunchesOverlap();
+
 // Starts kernel(args...) on the stream of `exec`. An empty grid is no launch.
 // Errors surface in Device::Synchronize.
 template <typename... Params, typename... Args>
@@ -52,6 +73,11 @@ void Launch(const Exec& exec, const LaunchShape& shape,
   config.blockDim = shape.block;
   config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
   config.stream = static_cast<cudaStream_t>(exec.stream);
+  cudaLaunchAttribute overlaps = {};
+  overlaps.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlaps.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &overlaps;
+  config.numAttrs = LaunchesOverlap() ? 1 : 0;
   (void)cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
 }
 

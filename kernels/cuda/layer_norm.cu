@@ -15,6 +15,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     NormalizeRow(int64_t num_rows, int64_t dim, float epsilon, const float* x,
                  const float* __restrict__ weight,
                  const float* __restrict__ bias, float* y) {
+  AwaitInputs();
   using Team = RowTeam<kIsWarp>;
   const int64_t row = Team::Row();
   if (row >= num_rows) return;  // a whole team

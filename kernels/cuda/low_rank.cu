@@ -14,6 +14,7 @@ constexpr int kWarps = kThreads / 32;
 template <ValueFormat kTokens, ValueFormat kFactor>
 __global__ void LowRankInnerKernel(LowRankInnerArgs args, const void* x,
                                    bool whole) {
+  AwaitInputs();
   const int64_t rank = args.lorc.rank;
   const int64_t token = blockIdx.x / rank;
   const int64_t r = blockIdx.x % rank;

@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(kThreads)
     MatmulRowsKernel(const __grid_constant__ Rows rows,
                      const __grid_constant__ MatmulArgs args,
                      const __grid_constant__ MatmulOutput output, bool whole) {
+  AwaitInputs();
   const int64_t first_row = int64_t{blockIdx.x} * kBlockOutputRows +
                             threadIdx.x / 32 * kWarpOutputRows;
   RowSums<kTokens> sums = {};
@@ -99,6 +100,7 @@ __global__ void __launch_bounds__(kThreads)
     MatmulTilesKernel(const __grid_constant__ Rows rows,
                       const __grid_constant__ MatmulArgs args,
                       const __grid_constant__ MatmulOutput output, bool whole) {
+  AwaitInputs();
   alignas(16) __shared__ float w_tile[kDepth][kStride];
   alignas(16) __shared__ float x_tile[kDepth][kStride];
   const int64_t first_row = int64_t{blockIdx.x} * kTile;

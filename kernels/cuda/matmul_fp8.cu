@@ -29,6 +29,7 @@ int64_t ScratchBytes(int64_t k) {
 // What cuBLASLt does not add: the low-rank branch and the bias.
 __global__ void __launch_bounds__(kThreads)
     AddBranchKernel(const __grid_constant__ MatmulOutput output) {
+  AwaitInputs();
   const int64_t at = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (at >= output.m * output.n) return;
   StoreOutput(output, at / output.n, at % output.n, 0.0f);

@@ -2,7 +2,8 @@
 #ifndef ZQFP_KERNELS_CUDA_MATMUL_PLAN_H_
 #define ZQFP_KERNELS_CUDA_MATMUL_PLAN_H_
 
-// MatmulPlan: the tile and the blocks of one MatmulA8, decided on the host.
+// MatmulPlan: the tile and the blocks of one launch of MatmulA8, decided on the
+// host.
 
 #include <stdint.h>
 
@@ -57,14 +58,23 @@ constexpr int64_t MostBlocks(int token_tiles, int64_t num_multiprocessors) {
   return blocks < kMaxBlocks ? blocks : kMaxBlocks;
 }
 
-// Of m tokens, m > 0, and a weight of so many slabs and chunks. A plan of 2^31
-// units and more does not fit: no device holds its output.
-constexpr MatmulPlan PlanMatmul(int64_t m, int64_t num_slabs,
+constexpr int TokenTiles(int64_t m) {
+  return m <= 8 ? 1 : m <= 16 ? 2 : m <= 32 ? 4 : 8;
+}
+
+// Tiles of m tokens and a weight of so many slabs, along its rows.
+constexpr int64_t RowTiles(int64_t m, int64_t num_slabs) {
+  return Pieces(num_slabs * kSlabRows, RowWarps(TokenTiles(m)) * kWarpRows);
+}
+
+// Of m tokens, m > 0, and weights of so many RowTiles together and so many
+// chunks. A plan of 2^31 units and more does not fit: no device holds its
+// output.
+constexpr MatmulPlan PlanMatmul(int64_t m, int64_t row_tiles,
                                 int64_t num_chunks,
                                 int64_t num_multiprocessors) {
   MatmulPlan plan;
-  plan.token_tiles = m <= 8 ? 1 : m <= 16 ? 2 : m <= 32 ? 4 : 8;
-  const int64_t row_tiles = Pieces(num_slabs * kSlabRows, plan.rows());
+  plan.token_tiles = TokenTiles(m);
   const int64_t token_tiles = Pieces(m, plan.tokens());
   const int64_t most_tiles = INT32_MAX / num_chunks;
   plan.fits = row_tiles <= most_tiles / token_tiles;

@@ -23,6 +23,18 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept;
 void Activate(const ActivateArgs& args, const Exec& exec) noexcept;
 void Softcap(const SoftcapArgs& args, const Exec& exec) noexcept;
 
+// Those of FusedOps.
+void RmsNormQuantize(const RmsNormArgs& norm,
+                     const QuantizeTokensArgs& quantize,
+                     const Exec& exec) noexcept;
+void ActivateQuantize(const ActivateArgs& args,
+                      const QuantizeTokensArgs& quantize,
+                      const Exec& exec) noexcept;
+void RopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
+                 const StoreKvArgs& store, const Exec& exec) noexcept;
+void MatmulA8Group(const MatmulA8Args* group, int size,
+                   const Exec& exec) noexcept;
+
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
 }  // namespace zqfp::kernels::cuda

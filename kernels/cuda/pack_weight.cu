@@ -46,6 +46,7 @@ __device__ void GatherStep(const WeightView& weight, CodeFormat format,
 // One thread: what one lane reads of one slab and chunk.
 __global__ void PackCodesKernel(WeightView weight, PackedWeight w,
                                 uint8_t* codes) {
+  AwaitInputs();
   const int64_t index = ThreadIndex();
   if (index >= w.num_slabs * w.num_chunks * 32) return;
   const int lane = static_cast<int>(index % 32);
@@ -74,6 +75,7 @@ __device__ float GroupScale(const WeightView& weight, int64_t n, int64_t g) {
 // One thread: the scale of one row and group.
 __global__ void PackScalesKernel(WeightView weight, PackedWeight w,
                                  uint8_t* scales) {
+  AwaitInputs();
   const int64_t index = ThreadIndex();
   if (index >= w.num_slabs * w.num_groups * kSlabRows) return;
   const int row = static_cast<int>(index % kSlabRows);
@@ -99,6 +101,7 @@ __global__ void PackScalesKernel(WeightView weight, PackedWeight w,
 
 __global__ void PackRowScalesKernel(WeightView weight, PackedWeight w,
                                     float* row_scale) {
+  AwaitInputs();
   const int64_t n = ThreadIndex();
   if (n >= w.num_slabs * kSlabRows) return;
   float scale = 1;

@@ -2,8 +2,8 @@
 #ifndef ZQFP_KERNELS_CUDA_QUANTIZE_ROW_H_
 #define ZQFP_KERNELS_CUDA_QUANTIZE_ROW_H_
 
-// One row of floats to e4m3 with one scale: QuantizeTokens, and StoreKv per
-// token and head.
+// One row of floats to e4m3 with one scale: QuantizeTokens, what is fused with
+// it, and StoreKv per token and head.
 
 #include <stdint.h>
 
@@ -39,15 +39,16 @@ __device__ __forceinline__ void StoreCodes(uint8_t* to, const Floats<kWidth>& x,
   }
 }
 
-// Quantizes x [dim]; the whole team calls it. The second pass finds x in the L1
-// cache.
-template <int kWidth, typename Team>
-__device__ __forceinline__ void QuantizeRow(const float* x, int64_t dim,
+// Quantizes a row of dim values, of which source(i) returns those from i on;
+// the whole team calls it. It asks for everything twice: the second time it is
+// in the L1 cache, or cheap.
+template <int kWidth, typename Team, typename Source>
+__device__ __forceinline__ void QuantizeRow(const Source& source, int64_t dim,
                                             uint8_t* q, float* scale) {
   const int64_t first = Team::Member() * kWidth, step = Team::Size() * kWidth;
   uint32_t largest = 0;
   for (int64_t i = first; i < dim; i += step) {
-    const Floats<kWidth> part = LoadFloats<kWidth>(x + i);
+    const Floats<kWidth> part = source(i);
     for (int j = 0; j < kWidth; ++j) {
       largest = MaxBits::Join(largest,
                               __float_as_uint(part.value[j]) & kMagnitudeBits);
@@ -56,8 +57,16 @@ __device__ __forceinline__ void QuantizeRow(const float* x, int64_t dim,
   const float row_scale = ScaleOf(Team::template Reduce<MaxBits>(largest));
   if (Team::Member() == 0) *scale = row_scale;
   for (int64_t i = first; i < dim; i += step) {
-    StoreCodes<kWidth>(q + i, LoadFloats<kWidth>(x + i), row_scale);
+    StoreCodes<kWidth>(q + i, source(i), row_scale);
   }
+}
+
+// Of x [dim].
+template <int kWidth, typename Team>
+__device__ __forceinline__ void QuantizeRow(const float* x, int64_t dim,
+                                            uint8_t* q, float* scale) {
+  const auto source = [x](int64_t i) { return LoadFloats<kWidth>(x + i); };
+  QuantizeRow<kWidth, Team>(source, dim, q, scale);
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -11,6 +11,7 @@ template <int kWidth, bool kIsWarp>
 __global__ void __launch_bounds__(kReduceThreads)
     QuantizeToken(int64_t num_tokens, int64_t dim, const float* __restrict__ x,
                   uint8_t* __restrict__ q, float* __restrict__ scale) {
+  AwaitInputs();
   using Team = RowTeam<kIsWarp>;
   const int64_t t = Team::Row();
   if (t >= num_tokens) return;  // a whole team
@@ -28,7 +29,8 @@ void Run(const QuantizeTokensArgs& args, const Exec& exec) {
 }  // namespace
 
 void QuantizeTokens(const QuantizeTokensArgs& args, const Exec& exec) noexcept {
-  const bool wide = args.dim % 4 == 0 && IsAligned16(args.x, args.q);
+  const bool wide =
+      args.dim % 4 == 0 && IsAligned16(args.x) && IsAligned4(args.q);
   return wide ? Run<4>(args, exec) : Run<1>(args, exec);
 }
 

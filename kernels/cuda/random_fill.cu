@@ -30,6 +30,7 @@ __device__ auto Value(uint64_t bits, float unit) {
 template <RandomKind kKind, typename T>
 __global__ void __launch_bounds__(kThreads)
     RandomFillKernel(uint64_t seed, float unit, int64_t count, T* to) {
+  AwaitInputs();
   const int64_t step = int64_t{gridDim.x} * kThreads;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count;
        i += step) {

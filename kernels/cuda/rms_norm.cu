@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/row_reduction.h"
-#include "kernels/cuda/row_vectors.h"
+#include "kernels/cuda/rms_norm_row.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -14,26 +13,14 @@ __global__ void __launch_bounds__(kReduceThreads)
     NormalizeRow(int64_t num_rows, int64_t dim, float epsilon, const float* x,
                  const float* __restrict__ weight, const float* residual,
                  float* y) {
+  AwaitInputs();
   using Team = RowTeam<kIsWarp>;
   const int64_t row = Team::Row();
   if (row >= num_rows) return;  // a whole team
+  const RmsNormRow<kWidth, Team> normed(x + row * dim, weight, dim, epsilon);
   const int64_t first = Team::Member() * kWidth, step = Team::Size() * kWidth;
-  x += row * dim;
-  float sum = 0;
   for (int64_t i = first; i < dim; i += step) {
-    const Floats<kWidth> part = LoadFloats<kWidth>(x + i);
-    for (int j = 0; j < kWidth; ++j) {
-      sum = fmaf(part.value[j], part.value[j], sum);
-    }
-  }
-  sum = Team::template Reduce<Sum>(sum);
-  const float inverse = 1.0f / sqrtf(sum / static_cast<float>(dim) + epsilon);
-  for (int64_t i = first; i < dim; i += step) {
-    const Floats<kWidth> factor = LoadFloats<kWidth>(weight + i);
-    Floats<kWidth> part = LoadFloats<kWidth>(x + i);
-    for (int j = 0; j < kWidth; ++j) {
-      part.value[j] = part.value[j] * inverse * factor.value[j];
-    }
+    Floats<kWidth> part = normed(i);
     if (residual != nullptr) {
       const Floats<kWidth> added = LoadFloats<kWidth>(residual + row * dim + i);
       for (int j = 0; j < kWidth; ++j) part.value[j] += added.value[j];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/row_vectors.h"
+#include "kernels/cuda/rope_row.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -13,24 +13,14 @@ __global__ void __launch_bounds__(kRowThreads)
     RotateHeads(int num_heads, int head_dim, int half,
                 const float* __restrict__ cos, const float* __restrict__ sin,
                 float* __restrict__ x) {
+  AwaitInputs();
   const int head = static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
   if (head >= num_heads) return;
   const int64_t token = blockIdx.x;
   float* row = x + (token * num_heads + head) * head_dim;
-  for (int i = static_cast<int>(threadIdx.x) * kWidth; i < half;
-       i += static_cast<int>(blockDim.x) * kWidth) {
-    const Floats<kWidth> c = LoadFloats<kWidth>(cos + token * half + i);
-    const Floats<kWidth> s = LoadFloats<kWidth>(sin + token * half + i);
-    Floats<kWidth> a = LoadFloats<kWidth>(row + i);
-    Floats<kWidth> b = LoadFloats<kWidth>(row + half + i);
-    for (int j = 0; j < kWidth; ++j) {
-      const float before = a.value[j];
-      a.value[j] = before * c.value[j] - b.value[j] * s.value[j];
-      b.value[j] = b.value[j] * c.value[j] + before * s.value[j];
-    }
-    StoreFloats<kWidth>(row + i, a);
-    StoreFloats<kWidth>(row + half + i, b);
-  }
+  RotateRow<kWidth>(cos + token * half, sin + token * half, half,
+                    static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x),
+                    row);
 }
 
 template <int kWidth>

@@ -82,6 +82,11 @@ bool IsAligned16(const Pointers*... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
+// The same of a row of codes, 4 of which are one word.
+inline bool IsAligned4(const uint8_t* codes) {
+  return reinterpret_cast<uintptr_t>(codes) % 4 == 0;
+}
+
 // Whole warps, at most `most` threads, for `count` values, `width` a thread.
 inline unsigned ThreadsFor(int64_t count, int width, int most) {
   const int64_t warps = (count + 32 * width - 1) / (32 * width);

@@ -9,6 +9,7 @@ namespace {
 template <int kWidth>
 __global__ void __launch_bounds__(kRowThreads)
     CapValues(int64_t count, float cap, float* __restrict__ x) {
+  AwaitInputs();
   const int64_t i = FlatIndex<kWidth>();
   if (i >= count) return;
   Floats<kWidth> part = LoadFloats<kWidth>(x + i);

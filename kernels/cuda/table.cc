@@ -30,6 +30,10 @@ constinit const OpTable kTable = {
     .softcap = Softcap,
     .workspace_bytes = WorkspaceBytes,
     .multiply = nullptr,
+    .fused = {.rms_norm_quantize = RmsNormQuantize,
+              .activate_quantize = ActivateQuantize,
+              .rope_store_kv = RopeStoreKv,
+              .matmul_a8_group = MatmulA8Group},
 };
 
 }  // namespace zqfp::kernels::cuda

@@ -69,6 +69,7 @@ template <CodeFormat kCodes>
 __global__ void __launch_bounds__(kThreads)
     UnpackFp8Kernel(PackedWeight w, int64_t first_slab, int64_t num_slabs,
                     int64_t k, uint8_t* to) {
+  AwaitInputs();
   const int64_t warp = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / 32;
   if (warp >= num_slabs * w.num_chunks) return;
   const int lane = static_cast<int>(threadIdx.x % 32);

@@ -188,6 +188,42 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
   return CUBLAS_STATUS_SUCCESS;
 }
 
+namespace {
+
+// What a call has to do, once it is its turn on the stream.
+struct Product {
+  EmulatedLtLayout a_layout, b_layout, d_layout;
+  const void* a;
+  const void* b;
+  const float* row_scale;  // or null, both
+  const float* column_scale;
+  float unit;
+  float share;  // of `added`
+  const void* added;
+  void* d;
+
+  void Run() const {
+    for (uint64_t j = 0; j < d_layout.columns; ++j) {
+      for (uint64_t i = 0; i < d_layout.rows; ++i) {
+        double value = 0;
+        for (uint64_t l = 0; l < a_layout.rows; ++l) {
+          value += double{Element(a, a_layout.type, i * a_layout.leading + l)} *
+                   Element(b, b_layout.type, j * b_layout.leading + l);
+        }
+        value *= unit;
+        if (row_scale != nullptr) {
+          value *= double{row_scale[i]} * column_scale[j];
+        }
+        const uint64_t at = j * d_layout.leading + i;
+        if (share != 0) value += share * Element(added, d_layout.type, at);
+        SetElement(d, d_layout.type, at, value);
+      }
+    }
+  }
+};
+
+}  // namespace
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
                               const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b,
@@ -202,28 +238,25 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
       !IsAligned(a) || !IsAligned(b) || !IsAligned(c) || !IsAligned(d)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
-  // Whoever else has something there learns that it is gone.
-  memset(workspace, 0xff, workspace_bytes);
-  const auto* row_scale =
-      operation->Get<const float*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER);
-  const auto* column_scale =
-      operation->Get<const float*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER);
-  const float unit = *static_cast<const float*>(alpha);
-  const float share = *static_cast<const float*>(beta);
-  for (uint64_t j = 0; j < d_layout->columns; ++j) {
-    for (uint64_t i = 0; i < d_layout->rows; ++i) {
-      double value = 0;
-      for (uint64_t l = 0; l < a_layout->rows; ++l) {
-        value += double{Element(a, a_layout->type, i * a_layout->leading + l)} *
-                 Element(b, b_layout->type, j * b_layout->leading + l);
-      }
-      value *= unit;
-      if (row_scale != nullptr) value *= double{row_scale[i]} * column_scale[j];
-      const uint64_t at = j * d_layout->leading + i;
-      if (share != 0) value += share * Element(c, c_layout->type, at);
-      SetElement(d, d_layout->type, at, value);
-    }
-  }
+  const Product product = {
+      .a_layout = *a_layout,
+      .b_layout = *b_layout,
+      .d_layout = *d_layout,
+      .a = a,
+      .b = b,
+      .row_scale =
+          operation->Get<const float*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER),
+      .column_scale =
+          operation->Get<const float*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER),
+      .unit = *static_cast<const float*>(alpha),
+      .share = *static_cast<const float*>(beta),
+      .added = c,
+      .d = d};
+  zqfp::kernels::emulator::Enqueue([=] {
+    // Whoever else has something there learns that it is gone.
+    memset(workspace, 0xff, workspace_bytes);
+    product.Run();
+  });
   return CUBLAS_STATUS_SUCCESS;
 }
 

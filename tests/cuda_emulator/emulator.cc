@@ -36,6 +36,7 @@ struct Thread {
   int number = 0;
   Collective collective = Collective::kSync;  // kInWarp
   int num_collectives = 0;
+  bool has_waited = false;         // for the grid before
   bool (*ready)(void*) = nullptr;  // kWaiting
   void* ready_context = nullptr;
   std::deque<std::vector<Copy>> copy_groups;  // closed ones, oldest first
@@ -80,6 +81,9 @@ void Run(Thread& thread) {
   thread.fiber.Resume(*block.body);
   if (!thread.fiber.is_running()) {
     FinishCopies(0);
+    if (block.shape.overlaps && !thread.has_waited) {
+      Die("the thread ended and has never waited for the grid before");
+    }
     thread.state = State::kDone;
   }
   block.current = nullptr;
@@ -151,6 +155,7 @@ void RunBlock() {
   for (int t = 0; t < block.num_threads; ++t) {
     block.threads[t]->state = State::kReady;
     block.threads[t]->num_collectives = 0;
+    block.threads[t]->has_waited = false;
   }
   const int num_warps = (block.num_threads + kWarpSize - 1) / kWarpSize;
   while (Count(State::kDone) < block.num_threads) {
@@ -251,6 +256,8 @@ void WaitUntil(bool (*ready)(void* context), void* context) {
   block.current->ready_context = context;
   Stop(State::kWaiting);
 }
+
+void NoteGridWait() { block.current->has_waited = true; }
 
 int Lane() { return block.current->number % kWarpSize; }
 int ThreadNumber() { return block.current->number; }

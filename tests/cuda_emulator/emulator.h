@@ -10,8 +10,9 @@
 // in ascending order in even launches, descending in odd ones;
 // ZQFP_EMULATOR_ORDER=ascending|descending fixes it), asynchronous copies that
 // nobody waited for (they are done at the wait), deadlocks, accesses behind the
-// dynamic shared memory (a page that may not be touched). One grid runs at a
-// time in the process.
+// dynamic shared memory (a page that may not be touched), threads of a grid
+// that overlaps the one before and never waited for it. One grid runs at a time
+// in the process.
 
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct GridShape {
   dim3 block;
   int64_t dynamic_bytes = 0;
   const void* kernel = nullptr;  // for messages
+  bool overlaps = false;         // with the launch before, on the chip
 };
 
 // Runs `thread_body` once per thread of the grid.
@@ -69,6 +71,9 @@ void FinishCopies(int num_left);
 // A block that ends with one open is an error.
 void NoteBulkCopy(void* to, const void* from, int num_bytes, uint64_t* barrier);
 bool FinishBulkCopies(uint64_t* barrier, void (*done)(uint64_t*, int64_t));
+
+// Notes that the running thread has waited for the grid before this one.
+void NoteGridWait();
 
 // The dynamic shared memory of the block, 1024-byte aligned.
 uint8_t* DynamicShared();

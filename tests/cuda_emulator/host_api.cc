@@ -7,6 +7,17 @@
 
 #include <chrono>
 #include <map>
+#include <utility>
+#include <vector>
+
+namespace emulator = zqfp::kernels::emulator;
+
+struct CUgraph_st {
+  std::vector<std::function<void()>> works;
+};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> works;
+};
 
 namespace {
 
@@ -17,6 +28,7 @@ constexpr unsigned kMaxThreads = 1024;
 constexpr size_t kMemoryBytes = size_t{1} << 34;
 
 cudaError_t last_error = cudaSuccess;
+CUgraph_st* captured = nullptr;  // by the stream; null: it does its work
 
 cudaError_t Note(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
@@ -46,6 +58,10 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice:
       return "cudaErrorNoDevice";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorIllegalState:
+      return "cudaErrorIllegalState";
   }
   return "unrecognized error code";
 }
@@ -116,13 +132,17 @@ cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes,
                             cudaMemcpyKind, cudaStream_t) {
-  if (num_bytes > 0) memcpy(to, from, num_bytes);
+  emulator::Enqueue([=] {
+    if (num_bytes > 0) memcpy(to, from, num_bytes);
+  });
   return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes,
                             cudaStream_t) {
-  if (num_bytes > 0) memset(memory, value, num_bytes);
+  emulator::Enqueue([=] {
+    if (num_bytes > 0) memset(memory, value, num_bytes);
+  });
   return cudaSuccess;
 }
 
@@ -141,7 +161,10 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   return cudaStreamCreateWithFlags(stream, 0);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  return captured == nullptr ? cudaSuccess
+                             : Note(cudaErrorStreamCaptureUnsupported);
+}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
   return cudaSuccess;
@@ -162,6 +185,40 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start,
                                  cudaEvent_t end) {
   *milliseconds =
       std::chrono::duration<float, std::milli>(end->time - start->time).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  if (captured != nullptr) return Note(cudaErrorIllegalState);
+  captured = new CUgraph_st;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  if (captured == nullptr) return Note(cudaErrorIllegalState);
+  *graph = captured;
+  captured = nullptr;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  *executable = new CUgraphExec_st{graph->works};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
+  for (const std::function<void()>& work : executable->works) work();
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
   return cudaSuccess;
 }
 
@@ -195,6 +252,22 @@ cudaError_t CheckLaunch(const cudaLaunchConfig_t& config, const void* kernel) {
     return Note(cudaErrorInvalidValue);
   }
   return cudaSuccess;
+}
+
+void Enqueue(std::function<void()> work) {
+  if (captured == nullptr) return work();
+  captured->works.push_back(std::move(work));
+}
+
+bool MayOverlap(const cudaLaunchConfig_t& config) {
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config.attrs[i];
+    if (attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+        attribute.val.programmaticStreamSerializationAllowed != 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace zqfp::kernels::emulator

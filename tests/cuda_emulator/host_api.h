@@ -4,11 +4,15 @@
 
 // The calls of the CUDA runtime that kernels/cuda makes, on host memory.
 //
-// Everything is done when the call returns. A launch that the chip would refuse
-// is refused, with the same error.
+// Everything is done when the call returns, but for what a stream that is being
+// captured is told: that is done when the graph is launched. A launch that the
+// chip would refuse is refused, with the same error.
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include <functional>
+#include <tuple>
 
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/cuda_emulator/vector_types.h"
@@ -21,6 +25,8 @@ enum cudaError_t {
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorIllegalState = 401,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice = 1,
@@ -36,12 +42,19 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrCanUseHostPointerForRegisteredMem = 91,
 };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal = 0,
+  cudaStreamCaptureModeThreadLocal = 1,
+  cudaStreamCaptureModeRelaxed = 2,
+};
 enum cudaLaunchAttributeID {
   cudaLaunchAttributeProgrammaticStreamSerialization = 6,
 };
 
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
+using cudaGraph_t = struct CUgraph_st*;
+using cudaGraphExec_t = struct CUgraphExec_st*;
 
 struct cudaDeviceProp {
   char name[256];
@@ -108,6 +121,15 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start,
                                  cudaEvent_t end);
 
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream,
+                                   cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+
 cudaError_t cudaFuncSetAttribute(const void* kernel,
                                  cudaFuncAttribute attribute, int value);
 
@@ -116,6 +138,12 @@ namespace zqfp::kernels::emulator {
 // What the chip would answer to this launch; keeps an error for
 // cudaGetLastError.
 cudaError_t CheckLaunch(const cudaLaunchConfig_t& config, const void* kernel);
+
+// Does the work now, or notes it where a graph is captured.
+void Enqueue(std::function<void()> work);
+
+// Whether a launch may start before the one before it is done.
+bool MayOverlap(const cudaLaunchConfig_t& config);
 
 }  // namespace zqfp::kernels::emulator
 
@@ -126,12 +154,16 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
   const void* address = reinterpret_cast<const void*>(kernel);
   const cudaError_t error = emulator::CheckLaunch(*config, address);
   if (error != cudaSuccess) return error;
-  emulator::RunGrid(
-      {.grid = config->gridDim,
-       .block = config->blockDim,
-       .dynamic_bytes = static_cast<int64_t>(config->dynamicSmemBytes),
-       .kernel = address},
-      [&] { kernel(static_cast<Params>(args)...); });
+  const emulator::GridShape shape = {
+      .grid = config->gridDim,
+      .block = config->blockDim,
+      .dynamic_bytes = static_cast<int64_t>(config->dynamicSmemBytes),
+      .kernel = address,
+      .overlaps = emulator::MayOverlap(*config)};
+  const std::tuple<Params...> values(static_cast<Params>(args)...);
+  emulator::Enqueue([shape, kernel, values] {
+    emulator::RunGrid(shape, [&] { std::apply(kernel, values); });
+  });
   return cudaSuccess;
 }
 

@@ -226,7 +226,7 @@ void BulkCopy(void* shared, const void* global, uint32_t num_bytes,
 }
 
 // On the chip the next kernel may start early; here it never does.
-void GridDependencyWait() {}
+void GridDependencyWait() { emulator::NoteGridWait(); }
 void GridDependencyLaunch() {}
 
 }  // namespace zqfp::kernels::cuda

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "tests/kernels/test_tokens.h"
 #include "tests/kernels/test_weight.h"
 
 namespace zqfp::kernels {
@@ -20,29 +21,6 @@ const Shape kShapes[] = {
     {2, 3, 31},   {3, 7, 64},    {4, 4, 256},   {5, 6, 300}, {6, 13, 172},
     {7, 9, 33},   {8, 16, 512},  {9, 5, 160},   {0, 4, 64},  {12, 8, 127},
     {13, 17, 96}, {33, 66, 288}, {1, 64, 1024}, {1, 7, 63}};
-
-struct Tokens {
-  GuardedArray<uint8_t> data;
-  GuardedArray<float> scale;
-  std::vector<double> exact;
-
-  QuantizedTokensView view() const { return {data.data(), scale.data()}; }
-};
-
-Tokens RandomTokens(std::mt19937& random, int64_t m, int64_t k) {
-  Tokens tokens = {GuardedArray<uint8_t>(m * k), GuardedArray<float>(m), {}};
-  for (int64_t t = 0; t < m; ++t) {
-    tokens.scale[t] = RandomScale(random);
-    for (int64_t i = 0; i < k; ++i) {
-      const uint8_t code = static_cast<uint8_t>(random());
-      const bool nan = (code & 0x7f) == 0x7f;
-      tokens.data[t * k + i] = nan ? 0x7e : code;
-      tokens.exact.push_back(double{tokens.scale[t]} *
-                             E4m3ToFloat(tokens.data[t * k + i]));
-    }
-  }
-  return tokens;
-}
 
 // As real tokens are: a bell whose largest value is 448, with few codes below
 // 1/8 and none in most blocks.

@@ -72,7 +72,39 @@ TEST_F(DeviceTest, UploadsOfAnySizeArrive) {
   }
 }
 
-__global__ void Nothing(int) {}
+__global__ void Nothing(int) { AwaitInputs(); }
+
+__global__ void AddOne(int* number) {
+  AwaitInputs();
+  *number += 1;
+}
+
+// Recording runs nothing; enqueueing runs it as often as wanted.
+TEST_F(DeviceTest, RecordedOpsRunWhenTheyAreEnqueued) {
+  int number = 0;
+  const auto launch = [&] {
+    Launch(Exec{}, {.grid = 1, .block = 1}, AddOne, &number);
+  };
+  auto recorded = device_->Record([&] {
+    launch();
+    launch();
+  });
+  ASSERT_TRUE(recorded.ok()) << recorded.status();
+  EXPECT_EQ(number, 0);
+  launch();
+  EXPECT_EQ(number, 1);
+  EXPECT_TRUE((*recorded)->Enqueue().ok());
+  EXPECT_TRUE((*recorded)->Enqueue().ok());
+  EXPECT_TRUE(device_->Synchronize().ok());
+  EXPECT_EQ(number, 5);
+}
+
+TEST_F(DeviceTest, ALaunchThatIsRefusedFailsTheRecording) {
+  const auto recorded = device_->Record(
+      [] { Launch(Exec{}, {.grid = 1, .block = 2048}, Nothing, 1); });
+  EXPECT_EQ(recorded.status().code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(device_->Synchronize().ok());  // it is reported once
+}
 
 TEST_F(DeviceTest, SynchronizeNamesTheFirstErrorOnce) {
   Launch(Exec{}, {.grid = 1, .block = 2048}, Nothing, 1);

@@ -23,6 +23,7 @@ class Order {
 };
 
 __global__ void Number(int* out) {
+  AwaitInputs();
   const unsigned block =
       (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
   const unsigned thread =
@@ -42,6 +43,7 @@ TEST(EmulatorTest, EveryThreadOfEveryBlockRunsOnce) {
 
 // out[t] = what the opposite thread wrote before the barrier.
 __global__ void Reverse(int* out) {
+  AwaitInputs();
   __shared__ int values[200];
   const int t = static_cast<int>(threadIdx.x);
   for (int round = 0; round < 3; ++round) {
@@ -63,6 +65,7 @@ TEST(EmulatorTest, ABarrierShowsWhatAllWroteBefore) {
 
 template <int kSize>
 __global__ void NoBarrier(int* out) {
+  AwaitInputs();
   __shared__ int values[kSize];
   values[threadIdx.x] = static_cast<int>(threadIdx.x);
   out[threadIdx.x] = values[(threadIdx.x + 1) % kSize];
@@ -85,12 +88,19 @@ TEST(EmulatorTest, AMissingBarrierShows) {
 }
 
 __global__ void DynamicEnds(int* out) {
+  AwaitInputs();
   uint8_t* shared = DynamicShared();
   out[0] = static_cast<int>(reinterpret_cast<uintptr_t>(shared) % 1024);
   out[1] = shared[1999];
 }
-__global__ void WritesBehindDynamic(int*) { DynamicShared()[2000] = 1; }
-__global__ void WritesFarBehindDynamic(int*) { DynamicShared()[2048] = 1; }
+__global__ void WritesBehindDynamic(int*) {
+  AwaitInputs();
+  DynamicShared()[2000] = 1;
+}
+__global__ void WritesFarBehindDynamic(int*) {
+  AwaitInputs();
+  DynamicShared()[2048] = 1;
+}
 
 TEST(EmulatorTest, DynamicSharedMemoryIsAlignedAndPoisoned) {
   std::vector<int> out(2);
@@ -108,6 +118,7 @@ TEST(EmulatorDeathTest, AWriteBehindDynamicSharedMemoryIsSeen) {
 // --- Warps ------------------------------------------------------------------
 
 __global__ void Shuffles(int* out) {
+  AwaitInputs();
   const int t = static_cast<int>(threadIdx.x);
   out[t] = __shfl_sync(0xffffffff, t, 5);
   out[64 + t] = __shfl_xor_sync(0xffffffff, t, 16);
@@ -130,6 +141,7 @@ TEST(EmulatorTest, ShufflesAreThoseOfTheManual) {
 }
 
 __global__ void Votes(int* out) {
+  AwaitInputs();
   const int t = static_cast<int>(threadIdx.x);
   out[t] = static_cast<int>(__ballot_sync(0xffffffff, t % 3 == 0));
   out[64 + t] = __any_sync(0xffffffff, t == 40);
@@ -151,19 +163,25 @@ TEST(EmulatorTest, VotesCountTheWholeWarp) {
 // --- Kernels that break a rule ----------------------------------------------
 
 __global__ void SomeExit(int*) {
+  AwaitInputs();
   if (threadIdx.x >= 10) __syncthreads();
 }
 __global__ void HalfAWarp(int*) {
+  AwaitInputs();
   if (threadIdx.x < 16) __syncwarp();
 }
 __global__ void TwoCollectives(int*) {
+  AwaitInputs();
   if (threadIdx.x < 16) {
     __syncwarp();
   } else {
     __ballot_sync(0xffffffff, 1);
   }
 }
-__global__ void PartOfAMask(int*) { __syncwarp(0xffff); }
+__global__ void PartOfAMask(int*) {
+  AwaitInputs();
+  __syncwarp(0xffff);
+}
 
 TEST(EmulatorDeathTest, ADeadlockNamesTheKernelAndCounts) {
   const LaunchShape shape = {.grid = 1, .block = 64};
@@ -206,6 +224,16 @@ TEST(EmulatorTest, SharedMemoryBeyond48KbWantsTheOptIn) {
             cudaErrorInvalidValue);
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidValue);
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
+// Half of the threads do not wait for the grid before.
+__global__ void HalfWaits(int*) {
+  if (threadIdx.x % 2 == 0) AwaitInputs();
+}
+
+TEST(EmulatorDeathTest, AThreadThatDoesNotWaitForTheGridBefore) {
+  EXPECT_DEATH(Start({.grid = 1, .block = 4}, HalfWaits, nullptr),
+               "HalfWaits.*thread 1: the thread ended and has never waited");
 }
 
 }  // namespace

@@ -61,7 +61,8 @@ TEST(MatmulPlan, PartialSumsHaveRoom) {
       before = room;
       for (const int64_t slabs : {1, 2, 33, 768}) {
         for (const int64_t chunks : {1, 9, 172}) {
-          const MatmulPlan plan = PlanMatmul(m, slabs, chunks, processors);
+          const MatmulPlan plan =
+              PlanMatmul(m, RowTiles(m, slabs), chunks, processors);
           ASSERT_TRUE(plan.fits);
           EXPECT_GE(plan.num_token_tiles * plan.tokens(), m);
           EXPECT_GE(plan.split.num_tiles / plan.num_token_tiles * plan.rows(),
@@ -76,11 +77,15 @@ TEST(MatmulPlan, PartialSumsHaveRoom) {
   }
 }
 
+MatmulPlan PlanOf(int64_t m, int64_t slabs, int64_t chunks) {
+  return PlanMatmul(m, RowTiles(m, slabs), chunks, 132);
+}
+
 TEST(MatmulPlan, RefusesMoreThanAnyDeviceHolds) {
-  EXPECT_FALSE(PlanMatmul(int64_t{1} << 30, 1 << 26, 1 << 24, 132).fits);
-  EXPECT_FALSE(PlanMatmul(1, int64_t{1} << 26, 1 << 24, 132).fits);
+  EXPECT_FALSE(PlanOf(int64_t{1} << 30, 1 << 26, 1 << 24).fits);
+  EXPECT_FALSE(PlanOf(1, int64_t{1} << 26, 1 << 24).fits);
   // The largest linear of a 405 B model, 64k tokens at once.
-  EXPECT_TRUE(PlanMatmul(65536, 106496 / 16, 16384 / 64, 132).fits);
+  EXPECT_TRUE(PlanOf(65536, 106496 / 16, 16384 / 64).fits);
 }
 
 }  // namespace

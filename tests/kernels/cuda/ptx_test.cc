@@ -18,6 +18,7 @@ namespace {
 // Fragments as the table in the PTX ISA lists them, element by element.
 template <bool kIsBf16>
 __global__ void MultiplyTile(const uint16_t* a, const uint16_t* b, float* d) {
+  AwaitInputs();
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
   uint16_t a_elements[8], b_elements[4];
   for (int i = 0; i < 8; ++i) {
@@ -79,6 +80,7 @@ TEST(PtxTest, AnMmaIsAProductOfMatrices) {
 }
 
 __global__ void Transpose(const uint32_t* in, uint32_t* out) {
+  AwaitInputs();
   out[threadIdx.x] = MoveMatrixTrans(in[threadIdx.x]);
 }
 
@@ -105,6 +107,7 @@ TEST(PtxTest, ConversionsAreThoseOfTheFormats) {
 
 // out[0..3] after the wait for the first of two groups, out[4..7] after both.
 __global__ void CopyInGroups(const float* in, float* out) {
+  AwaitInputs();
   __shared__ __align__(16) float to[8];
   CopyAsync16(to, in);
   CopyAsyncCommit();
@@ -127,6 +130,7 @@ TEST(PtxTest, AnAsynchronousCopyIsThereAfterItsWait) {
 
 // Warp 0 copies pieces of 64 floats in two buffers in turn, warp 1 sums them.
 __global__ void ProduceAndConsume(const float* in, int num_pieces, float* out) {
+  AwaitInputs();
   __shared__ __align__(128) float buffers[2][64];
   __shared__ uint64_t full[2], empty[2];
   if (threadIdx.x == 0) {
@@ -170,6 +174,7 @@ TEST(PtxTest, BulkCopiesGoThroughARingOfBarriers) {
 }
 
 __global__ void NobodyWaits(const float* in) {
+  AwaitInputs();
   __shared__ __align__(16) float to[4];
   __shared__ uint64_t barrier;
   BarrierInit(&barrier, 1);
@@ -177,6 +182,7 @@ __global__ void NobodyWaits(const float* in) {
   BulkCopy(to, in, 16, &barrier);
 }
 __global__ void NobodyCopies(const float*) {
+  AwaitInputs();
   __shared__ uint64_t barrier;
   BarrierInit(&barrier, 1);
   BarrierExpect(&barrier, 16);

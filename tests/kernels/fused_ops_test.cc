@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// FusedOps of the backends that have them: what the plain ops give one after
+// the other.
+#include <fmt/format.h>
+#include <string.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/kernels/kv_batch.h"
+#include "tests/kernels/test_tokens.h"
+#include "tests/kernels/test_weight.h"
+
+namespace zqfp::kernels {
+namespace {
+
+std::vector<Machine> MachinesWithFusedOps() {
+  std::vector<Machine> machines = Machines();
+  std::erase_if(machines, [](const Machine& machine) {
+    const auto backend = MakeBackend(machine.backend);
+    return !backend.ok() || backend->ops.fused.matmul_a8_group == nullptr;
+  });
+  return machines;
+}
+
+struct Codes {
+  Codes(int64_t rows, int64_t dim)
+      : q(rows * dim, 0xaa), scale(Unwritten(rows)) {}
+  GuardedArray<uint8_t> q;
+  GuardedArray<float> scale;
+
+  QuantizeTokensArgs Args(const float* x) {
+    return {.num_tokens = scale.size(),
+            .dim = scale.size() == 0 ? 0 : q.size() / scale.size(),
+            .x = x,
+            .q = q.data(),
+            .scale = scale.data()};
+  }
+};
+
+template <typename T>
+void ExpectSameBytes(const GuardedArray<T>& found,
+                     const GuardedArray<T>& wanted, const std::string& what) {
+  ASSERT_EQ(found.size(), wanted.size());
+  const auto bytes = static_cast<size_t>(found.size()) * sizeof(T);
+  EXPECT_EQ(memcmp(found.data(), wanted.data(), bytes), 0) << what;
+}
+
+class FusedOpsTest : public OpTest {
+ protected:
+  const FusedOps& fused() const { return ops().fused; }
+};
+
+TEST_P(FusedOpsTest, RmsNormThenQuantize) {
+  std::mt19937 random(1);
+  for (const int64_t rows : {0, 1, 2, 7, 40}) {
+    for (const int64_t dim : {1, 2, 15, 16, 64, 172, 1000, 2048, 5120}) {
+      GuardedArray<float> x = RandomFloats(random, rows * dim);
+      const int64_t nan_row = rows == 7 ? 3 : -1;
+      if (nan_row >= 0) x[nan_row * dim] = kNan;
+      const GuardedArray<float> weight = RandomFloats(random, dim);
+      GuardedArray<float> y = Unwritten(rows * dim);
+      RmsNormArgs args = {.num_rows = rows,
+                          .dim = dim,
+                          .epsilon = 1e-5f,
+                          .x = x.data(),
+                          .weight = weight.data(),
+                          .y = y.data()};
+      const Exec exec = MakeExec({.num_tokens = rows, .k = dim});
+      Codes wanted(rows, dim), found(rows, dim);
+      ops().rms_norm(args, exec);
+      ops().quantize_tokens(wanted.Args(y.data()), exec);
+      args.y = nullptr;
+      fused().rms_norm_quantize(args, found.Args(nullptr), exec);
+      Wait();
+      const std::string what = fmt::format("{} x {}", rows, dim);
+      if (nan_row >= 0) {  // its codes may be any NaN
+        EXPECT_TRUE(std::isnan(found.scale[nan_row])) << what;
+        std::copy_n(&wanted.q[nan_row * dim], dim, &found.q[nan_row * dim]);
+        found.scale[nan_row] = wanted.scale[nan_row];
+      }
+      ExpectSameBytes(found.q, wanted.q, what);
+      ExpectSameBytes(found.scale, wanted.scale, what);
+    }
+  }
+}
+
+TEST_P(FusedOpsTest, ActivateThenQuantize) {
+  std::mt19937 random(2);
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kRelu, Activation::kGeluTanh}) {
+    for (const int64_t dim : {1, 15, 64, 172, 1376, 5504}) {
+      for (const bool gated : {false, true}) {
+        constexpr int64_t kRows = 3;
+        const GuardedArray<float> x = RandomFloats(random, kRows * dim);
+        const GuardedArray<float> up = RandomFloats(random, kRows * dim);
+        GuardedArray<float> y = Unwritten(kRows * dim);
+        ActivateArgs args = {.num_tokens = kRows,
+                             .dim = dim,
+                             .activation = activation,
+                             .x = x.data(),
+                             .up = gated ? up.data() : nullptr,
+                             .y = y.data()};
+        const Exec exec = MakeExec({.num_tokens = kRows, .k = dim});
+        Codes wanted(kRows, dim), found(kRows, dim);
+        ops().activate(args, exec);
+        ops().quantize_tokens(wanted.Args(y.data()), exec);
+        args.y = nullptr;
+        fused().activate_quantize(args, found.Args(nullptr), exec);
+        Wait();
+        const std::string what =
+            fmt::format("activation {}, {} values, gated {}",
+                        static_cast<int>(activation), dim, gated);
+        ExpectSameBytes(found.q, wanted.q, what);
+        ExpectSameBytes(found.scale, wanted.scale, what);
+      }
+    }
+  }
+}
+
+// Queries, keys and pages of one step.
+struct Rotated {
+  Rotated(const KvShape& shape, int64_t num_heads)
+      : random(3),
+        batch(random, {{5, 5}, {1, 9}, {3, 20}, {0, 4}, {1, 1}}, shape),
+        q(RandomFloats(random,
+                       batch.num_tokens() * num_heads * shape.head_dim)),
+        k(RandomFloats(
+            random, batch.num_tokens() * shape.num_kv_heads * shape.head_dim)),
+        v(RandomFloats(random, k.size())) {}
+
+  std::mt19937 random;
+  KvBatch batch;
+  GuardedArray<float> q, k, v;
+
+  StoreKvArgs Store() {
+    return {batch.batch(), k.data(), v.data(), batch.pages()};
+  }
+};
+
+TEST_P(FusedOpsTest, RopeThenStoreKv) {
+  struct Dims {
+    int64_t head, rotary;
+  };
+  for (const ValueFormat format :
+       {ValueFormat::kF32, ValueFormat::kBf16, ValueFormat::kE4m3}) {
+    for (const auto [head_dim, rotary_dim] :
+         {Dims{64, 64}, Dims{128, 32}, Dims{96, 96}, Dims{20, 6}, Dims{7, 4}}) {
+      constexpr int64_t kHeads = 6;
+      const KvShape shape = {format, 3, 4, head_dim};
+      Rotated wanted(shape, kHeads), found(shape, kHeads);
+      const int64_t tokens = wanted.batch.num_tokens();
+      const int64_t angles = tokens * rotary_dim / 2;
+      const GuardedArray<float> cos = RandomFloats(wanted.random, angles);
+      const GuardedArray<float> sin = RandomFloats(wanted.random, angles);
+      const auto rotation = [&](int64_t num_heads, GuardedArray<float>& x) {
+        return RopeArgs{.num_tokens = tokens,
+                        .num_heads = num_heads,
+                        .head_dim = head_dim,
+                        .rotary_dim = rotary_dim,
+                        .cos = cos.data(),
+                        .sin = sin.data(),
+                        .x = x.data()};
+      };
+      const Exec exec = MakeExec(
+          {.num_tokens = tokens, .num_heads = kHeads, .head_dim = head_dim});
+      ops().rope(rotation(kHeads, wanted.q), exec);
+      ops().rope(rotation(3, wanted.k), exec);
+      ops().store_kv(wanted.Store(), exec);
+      fused().rope_store_kv(rotation(kHeads, found.q), rotation(3, found.k),
+                            found.Store(), exec);
+      Wait();
+      const std::string what =
+          fmt::format("{} dims {} of {}", Name(format), rotary_dim, head_dim);
+      ExpectSameBytes(found.q, wanted.q, what);
+      EXPECT_EQ(found.batch.Bytes(), wanted.batch.Bytes()) << what;
+    }
+  }
+}
+
+// One weight of a group.
+struct Member {
+  WeightFormat format;
+  int64_t n;
+  int64_t group_size;
+  int64_t lorc_rank;
+};
+
+class MatmulA8GroupTest : public OpTest {
+ protected:
+  // Every weight's output against its sum in f64.
+  void Check(const std::vector<Member>& members, int64_t m, int64_t k) {
+    std::mt19937 random(static_cast<uint32_t>(m * 31 + k));
+    const Tokens tokens = RandomTokens(random, m, k);
+    std::vector<TestWeight> weights;
+    std::vector<PlacedWeight> placed(members.size());
+    std::vector<GuardedArray<float>> y;
+    std::vector<MatmulA8Args> group;
+    int64_t rank = 0, widest = 0;
+    for (size_t i = 0; i < members.size(); ++i) {
+      const Member& member = members[i];
+      weights.push_back(
+          MakeWeight(random, member.format, member.n, k, member.group_size));
+      if (member.lorc_rank > 0) {
+        AddLorc(random, ValueFormat::kE4m3, member.lorc_rank, weights.back());
+      }
+      rank = std::max(rank, member.lorc_rank);
+      widest = std::max(widest, member.n);
+      y.push_back(Unwritten(m * member.n));
+    }
+    for (size_t i = 0; i < members.size(); ++i) {
+      auto result = backend().device->Place(weights[i].view);
+      ASSERT_TRUE(result.ok()) << result.status();
+      placed[i] = *std::move(result);
+      group.push_back({.m = m,
+                       .x = tokens.view(),
+                       .weight = placed[i].view,
+                       .y = y[i].data()});
+    }
+    ops().fused.matmul_a8_group(
+        group.data(), static_cast<int>(group.size()),
+        MakeExec({.num_tokens = m, .k = k, .n = widest, .lorc_rank = rank}));
+    Wait();
+    for (size_t i = 0; i < members.size(); ++i) {
+      const double bound = ErrorBound(
+          Op::kMatmulA8,
+          {.weight = members[i].format, .lorc_rank = members[i].lorc_rank}, k);
+      ExpectClose(
+          y[i],
+          ExactMatmul(tokens.exact, weights[i], m, nullptr, nullptr, bound),
+          fmt::format("weight {} of {}, m={} k={}", i, members.size(), m, k));
+    }
+  }
+};
+
+TEST_P(MatmulA8GroupTest, OneLaunch) {
+  constexpr WeightFormat kShift = WeightFormat::kE2m1Shift;
+  constexpr WeightFormat kFree = WeightFormat::kE2m1Free;
+  for (const int64_t m : {1, 5, 9, 17, 33, 70}) {
+    for (const int64_t k : {64, 172, 1000}) {
+      Check({{kShift, 80, 64, 0}, {kShift, 16, 64, 0}, {kShift, 23, 64, 0}}, m,
+            k);
+      Check({{kFree, 1, 32, 0}, {kFree, 130, 32, 8}}, m, k);
+      Check({{WeightFormat::kE4m3, 33, 0, 0}}, m, k);
+    }
+  }
+  Check({{kShift, 80, 64, 4}, {kShift, 80, 64, 0}, {kShift, 80, 64, 16}}, 0,
+        64);
+}
+
+// Other formats, or so many tokens that cuBLASLt multiplies: a launch each.
+TEST_P(MatmulA8GroupTest, OneLaunchEach) {
+  constexpr WeightFormat kShift = WeightFormat::kE2m1Shift;
+  for (const int64_t m : {1, 20}) {
+    Check({{kShift, 80, 64, 0}, {WeightFormat::kE4m3, 40, 0, 4}}, m, 172);
+    Check({{kShift, 48, 64, 0}, {kShift, 48, 128, 0}}, m, 172);
+  }
+  Check({{kShift, 64, 64, 0}, {kShift, 32, 64, 4}}, 150, 192);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, FusedOpsTest,
+                         ::testing::ValuesIn(MachinesWithFusedOps()),
+                         MachineName);
+INSTANTIATE_TEST_SUITE_P(Backends, MatmulA8GroupTest,
+                         ::testing::ValuesIn(MachinesWithFusedOps()),
+                         MachineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FusedOpsTest);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MatmulA8GroupTest);
+
+}  // namespace
+}  // namespace zqfp::kernels

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Steps on every device of this machine: a recording gives the bits that the
+// ops give one by one.
+#include "models/recorded_steps.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "models/model.h"
+#include "tests/assets.h"
+#include "tests/models/sequence_runner.h"
+
+namespace zqfp {
+namespace {
+
+using kernels::ValueFormat;
+using testing::SequenceRunner;
+
+std::vector<std::string> DeviceBackends() {
+  std::vector<std::string> names = kernels::RunnableBackends();
+  for (const std::string& host : kernels::HostBackends()) {
+    std::erase(names, host);
+  }
+  return names;
+}
+
+// A prompt, then steps of one token, past the end of a page table of one size.
+std::vector<float> Generate(const std::string& backend, bool record_steps) {
+  auto model = Model::Load(
+      testing::SourcePath("tests/golden/models/llama_gqa_tied"),
+      {.num_threads = 1, .backend = backend, .record_steps = record_steps});
+  EXPECT_TRUE(model.ok()) << model.status();
+  if (!model.ok()) return {};
+  SequenceRunner runner(model->get(), ValueFormat::kE4m3);
+  std::vector<float> all;
+  std::vector<int32_t> ids = {5, 6, 7, 8, 9};
+  for (int step = 0; step < 40; ++step) {
+    const auto logits = runner.Run(ids, 0);
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    if (!logits.ok()) return {};
+    all.insert(all.end(), logits->begin(), logits->end());
+    const auto last = logits->end() - (*model)->config().vocab_size;
+    const auto best = std::max_element(last, logits->end());
+    ids = {static_cast<int32_t>(best - last)};
+  }
+  return all;
+}
+
+TEST(RecordedSteps, GiveTheSameBits) {
+  for (const std::string& backend : DeviceBackends()) {
+    const std::vector<float> plain = Generate(backend, false);
+    ASSERT_FALSE(plain.empty());
+    EXPECT_EQ(Generate(backend, true), plain) << backend;
+  }
+}
+
+// Counts what is enqueued in which way.
+struct Counts {
+  int calls = 0;
+  std::function<void()> Enqueue() {
+    return [this] { ++calls; };
+  }
+};
+
+// The first time by calling, the second by calling to record, then no more.
+TEST(RecordedSteps, AStepIsCalledTwice) {
+  for (const std::string& name : DeviceBackends()) {
+    const auto backend = kernels::MakeBackend(name);
+    ASSERT_TRUE(backend.ok());
+    RecordedSteps steps(backend->device);
+    Counts counts;
+    for (int i = 0; i < 5; ++i) {
+      ASSERT_TRUE(steps.Run({1, 7}, counts.Enqueue()).ok());
+    }
+    EXPECT_EQ(counts.calls, 2);
+    EXPECT_EQ(steps.num_replays(), 4);
+    ASSERT_TRUE(steps.Run({1, 8}, counts.Enqueue()).ok());  // another step
+    EXPECT_EQ(counts.calls, 3);
+  }
+}
+
+// So many steps that the oldest is forgotten, and no large one.
+TEST(RecordedSteps, ForgetsAndLeavesLargeStepsAlone) {
+  for (const std::string& name : DeviceBackends()) {
+    const auto backend = kernels::MakeBackend(name);
+    ASSERT_TRUE(backend.ok());
+    RecordedSteps steps(backend->device);
+    Counts counts;
+    for (int64_t i = 0; i < 65; ++i) {
+      ASSERT_TRUE(steps.Run({1, i}, counts.Enqueue()).ok());
+    }
+    ASSERT_TRUE(steps.Run({1, 64}, counts.Enqueue()).ok());
+    EXPECT_EQ(steps.num_replays(), 1);
+    ASSERT_TRUE(steps.Run({1, 0}, counts.Enqueue()).ok());  // forgotten
+    EXPECT_EQ(steps.num_replays(), 1);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(steps.Run({2048, 0}, counts.Enqueue()).ok());
+    }
+    EXPECT_EQ(steps.num_replays(), 1);
+    EXPECT_EQ(counts.calls, 65 + 1 + 1 + 3);
+  }
+}
+
+}  // namespace
+}  // namespace zqfp
