@@ -60,11 +60,31 @@ absl::StatusOr<kernels::Exec> GpuBench::ExecWith(int64_t workspace_bytes) {
 
 absl::StatusOr<Timing> GpuBench::Time(
     int64_t rotation, const std::function<void(int64_t)>& enqueue) {
-  return lab().TimeRepeated({.rotation = rotation,
-                             .sample_us = sizes_.sample_us,
-                             .samples = sizes_.samples,
-                             .most_seconds = sizes_.most_seconds},
-                            enqueue);
+  return TimeWithin({.rotation = rotation,
+                     .sample_us = sizes_.sample_us,
+                     .samples = sizes_.samples,
+                     .most_seconds = sizes_.most_seconds},
+                    enqueue);
+}
+
+absl::StatusOr<Timing> GpuBench::TimeWithin(
+    kernels::TimeLimits limits, const std::function<void(int64_t)>& enqueue) {
+  const absl::StatusOr<Timing> recorded = lab().TimeRepeated(limits, enqueue);
+  if (recorded.ok()) return recorded;
+  limits.as = kernels::TimedAs::kLaunches;
+  const absl::StatusOr<Timing> launched = lab().TimeRepeated(limits, enqueue);
+  if (launched.ok()) {
+    const std::string remark = "a figure is of launches one by one: " +
+                               std::string(recorded.status().message());
+    if (remarks_.empty() || remarks_.back() != remark) {
+      remarks_.push_back(remark);
+    }
+  }
+  return launched;
+}
+
+std::vector<std::string> GpuBench::TakeRemarks() {
+  return std::exchange(remarks_, {});
 }
 
 absl::StatusOr<std::optional<Timing>> GpuBench::TimeLibrary(
@@ -74,7 +94,7 @@ absl::StatusOr<std::optional<Timing>> GpuBench::TimeLibrary(
   absl::Status refused;  // the first refusal of an algorithm
   const auto time = [&](int64_t algorithm, const kernels::TimeLimits& limits) {
     refused = absl::OkStatus();
-    return lab().TimeRepeated(limits, [&](int64_t call) {
+    return TimeWithin(limits, [&](int64_t call) {
       refused.Update(lab().Multiply(gemm_of(call), algorithm, exec.workspace));
     });
   };

@@ -72,7 +72,8 @@ class GpuBench {
   // An Exec of that workspace, which is kept and grows.
   absl::StatusOr<kernels::Exec> ExecWith(int64_t workspace_bytes);
 
-  // `rotation`: calls that read different copies.
+  // `rotation`: calls that read different copies. Recorded; where that fails,
+  // as launches, with a remark.
   absl::StatusOr<kernels::Timing> Time(
       int64_t rotation, const std::function<void(int64_t)>& enqueue);
   // The fastest of the library's algorithms; nothing where it has none.
@@ -81,13 +82,20 @@ class GpuBench {
       int64_t rotation,
       const std::function<kernels::LibraryGemm(int64_t)>& gemm_of);
 
+  // What is to be noted beside the table in the making; they are forgotten.
+  std::vector<std::string> TakeRemarks();
+
  private:
+  absl::StatusOr<kernels::Timing> TimeWithin(
+      kernels::TimeLimits limits, const std::function<void(int64_t)>& enqueue);
+
   kernels::Backend backend_;
   GpuTableSizes sizes_;
   GpuCeilings ceilings_;
   uint64_t seed_ = 1;
   kernels::DeviceMemory workspace_;
   int64_t workspace_bytes_ = 0;
+  std::vector<std::string> remarks_;
 };
 
 // Measures one after the other until the deadline. A row that fails does not

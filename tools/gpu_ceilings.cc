@@ -115,19 +115,29 @@ absl::StatusOr<Row> MultiplyRow(GpuBench& bench) {
                  "600-650, 62-75 % of wgmma", work, timing);
 }
 
-absl::StatusOr<Row> LaunchRow(GpuBench& bench) {
-  ZQFP_ASSIGN_OR_RETURN(const Timing timing,
-                        bench.Time(1, [&](int64_t) { bench.lab().Nothing(); }));
-  bench.ceilings().launch_us = timing.median_us;
-  return Row{"empty kernels, one after the other",
-             timing.median_us,
-             timing.min_us,
-             timing.p90_us,
-             "us/launch",
-             timing.median_us,
-             static_cast<double>(timing.calls),
-             {},
-             "2-4 on a stream"};
+absl::StatusOr<Row> LaunchRow(GpuBench& bench, kernels::TimedAs as,
+                              kernels::LaunchOverlap overlap) {
+  const bool recorded = as == kernels::TimedAs::kRecordedOps;
+  const bool overlaps = overlap == kernels::LaunchOverlap::kYes;
+  ZQFP_ASSIGN_OR_RETURN(
+      const Timing timing,
+      bench.lab().TimeRepeated({.as = as,
+                                .sample_us = bench.sizes().sample_us,
+                                .samples = bench.sizes().samples,
+                                .most_seconds = bench.sizes().most_seconds},
+                               [&](int64_t) { bench.lab().Nothing(overlap); }));
+  if (recorded && overlaps) bench.ceilings().launch_us = timing.median_us;
+  return Row{
+      fmt::format("empty kernels, {}{}", recorded ? "a graph" : "a stream",
+                  overlaps ? ", overlapping" : ""),
+      timing.median_us,
+      timing.min_us,
+      timing.p90_us,
+      "us/launch",
+      timing.median_us,
+      static_cast<double>(timing.calls),
+      {},
+      recorded ? "1.3" : "2-4"};
 }
 
 }  // namespace
@@ -140,6 +150,8 @@ void MeasureCeilings(GpuBench& bench, Deadline deadline, ReportTable* table) {
       {"unit", "unit"},        {"median_us", "us", 1},
       {"calls", "calls", 0},   {"datasheet_share", "of datasheet", 2},
       {"expected", "expected"}};
+  using enum kernels::TimedAs;
+  using enum kernels::LaunchOverlap;
   GpuCeilings& found = bench.ceilings();
   const LibraryGemm bf16 = {};
   const LibraryGemm fp8 = {.format = ValueFormat::kE4m3};
@@ -167,7 +179,12 @@ void MeasureCeilings(GpuBench& bench, Deadline deadline, ReportTable* table) {
                                    &found.fp8_fast_flop);
                 }},
                {"HMMA", [&] { return MultiplyRow(bench); }},
-               {"launches", [&] { return LaunchRow(bench); }}},
+               {"stream", [&] { return LaunchRow(bench, kLaunches, kNo); }},
+               {"stream overlapping",
+                [&] { return LaunchRow(bench, kLaunches, kYes); }},
+               {"graph", [&] { return LaunchRow(bench, kRecordedOps, kNo); }},
+               {"graph overlapping",
+                [&] { return LaunchRow(bench, kRecordedOps, kYes); }}},
               deadline, table);
   table->notes.push_back(
       "random data; the fastest of up to 4 algorithms of cuBLASLt; datasheets "

@@ -35,6 +35,10 @@ class OpArrays {
     ZQFP_ASSIGN_OR_RETURN(
         arrays.scale_,
         bench.device().Allocate(slots * sizes.model_dim / sizes.head_dim * 4));
+    // Of 45 degrees, so that what is turned again and again stays as long.
+    ZQFP_ASSIGN_OR_RETURN(arrays.angle_,
+                          bench.Random(RandomKind::kConstant,
+                                       most * sizes.head_dim / 2, 0.70710678f));
     ZQFP_ASSIGN_OR_RETURN(arrays.row_, bench.Random(RandomKind::kF32, wide));
     const int64_t rows = std::max(sizes.vocab_size, most);
     ZQFP_ASSIGN_OR_RETURN(
@@ -60,6 +64,9 @@ class OpArrays {
   float* y() const { return static_cast<float*>(y_.get()); }
   uint8_t* codes() const { return static_cast<uint8_t*>(codes_.get()); }
   float* scale() const { return static_cast<float*>(scale_.get()); }
+  const float* angle() const {  // cosines, and sines
+    return static_cast<const float*>(angle_.get());
+  }
   const float* row() const { return static_cast<const float*>(row_.get()); }
   const void* table() const { return table_.get(); }
   // Below vocab_size; 0, 1, 2 ..
@@ -70,7 +77,8 @@ class OpArrays {
 
  private:
   int64_t most_ = 0;
-  DeviceMemory x_, z_, y_, codes_, scale_, row_, table_, ids_, counting_;
+  DeviceMemory x_, z_, y_, codes_, scale_, angle_, row_, table_, ids_,
+      counting_;
 };
 
 // One op with its arguments for m tokens.
@@ -135,13 +143,51 @@ std::vector<OpCase> RowOps(const GpuBench& bench, const OpArrays& a,
                                      .y = a.y()})};
 }
 
+kernels::RopeArgs RopeOf(const GpuBench& bench, const OpArrays& a, int64_t m,
+                         float* x) {
+  const int64_t head_dim = bench.sizes().head_dim;
+  return {.num_tokens = m,
+          .num_heads = bench.sizes().model_dim / head_dim,
+          .head_dim = head_dim,
+          .rotary_dim = head_dim,
+          .cos = a.angle(),
+          .sin = a.angle(),
+          .x = x};
+}
+
+// As many sequences as tokens, all in the pages 0, 1, 2 ..: sequence s stores
+// the token at position s.
+kernels::StoreKvArgs StoreOf(const GpuBench& bench, const OpArrays& a,
+                             int64_t m) {
+  const GpuTableSizes& sizes = bench.sizes();
+  const int64_t heads = sizes.model_dim / sizes.head_dim;
+  const int64_t pages = (m + sizes.page_size - 1) / sizes.page_size;
+  return {.batch = {.num_sequences = m,
+                    .token_begin = a.counting(),
+                    .context_len = a.counting() + 1,
+                    .page_table = a.counting(),
+                    .page_table_stride = 0,
+                    .num_tokens = m,
+                    .most_tokens = 1,
+                    .longest_context = m},
+          .k = a.x(),
+          .v = a.z(),
+          .pages = {.format = ValueFormat::kE4m3,
+                    .num_pages = pages,
+                    .num_kv_heads = heads,
+                    .page_size = sizes.page_size,
+                    .head_dim = sizes.head_dim,
+                    .k = a.codes(),
+                    .v = a.codes() + pages * sizes.page_size * sizes.model_dim,
+                    .k_scale = a.scale(),
+                    .v_scale = a.scale() + pages * sizes.page_size * heads}};
+}
+
 std::vector<OpCase> TokenOps(const GpuBench& bench, const OpArrays& a,
                              int64_t m) {
   const kernels::OpTable& ops = bench.ops();
   const GpuTableSizes& sizes = bench.sizes();
-  const int64_t dim = sizes.model_dim, head_dim = sizes.head_dim;
-  const int64_t heads = dim / head_dim;
-  const int64_t pages = (m + sizes.page_size - 1) / sizes.page_size;
+  const int64_t dim = sizes.model_dim;
   return {
       Case<kernels::EmbedArgs>("embed bf16", ops.embed,
                                {.num_tokens = m,
@@ -159,37 +205,56 @@ std::vector<OpCase> TokenOps(const GpuBench& bench, const OpArrays& a,
                                        .table_format = ValueFormat::kBf16,
                                        .table = a.table(),
                                        .x = a.y()}),
-      Case<kernels::RopeArgs>("rope", ops.rope,
-                              {.num_tokens = m,
-                               .num_heads = heads,
-                               .head_dim = head_dim,
-                               .rotary_dim = head_dim,
-                               .cos = a.x(),
-                               .sin = a.z(),
-                               .x = a.y()}),
-      // As many sequences as tokens, all in the pages 0, 1, 2 ..: sequence s
-      // stores the token at position s.
-      Case<kernels::StoreKvArgs>(
-          "store_kv e4m3", ops.store_kv,
-          {.batch = {.num_sequences = m,
-                     .token_begin = a.counting(),
-                     .context_len = a.counting() + 1,
-                     .page_table = a.counting(),
-                     .page_table_stride = 0,
-                     .num_tokens = m,
-                     .most_tokens = 1,
-                     .longest_context = m},
-           .k = a.x(),
-           .v = a.z(),
-           .pages = {.format = ValueFormat::kE4m3,
-                     .num_pages = pages,
-                     .num_kv_heads = heads,
-                     .page_size = sizes.page_size,
-                     .head_dim = head_dim,
-                     .k = a.codes(),
-                     .v = a.codes() + pages * sizes.page_size * dim,
-                     .k_scale = a.scale(),
-                     .v_scale = a.scale() + pages * sizes.page_size * heads}})};
+      Case<kernels::RopeArgs>("rope", ops.rope, RopeOf(bench, a, m, a.y())),
+      Case<kernels::StoreKvArgs>("store_kv e4m3", ops.store_kv,
+                                 StoreOf(bench, a, m))};
+}
+
+// Those that the backend has.
+std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
+                             int64_t m) {
+  const kernels::FusedOps& fused = bench.ops().fused;
+  const int64_t dim = bench.sizes().model_dim, ffn = bench.sizes().ffn_dim;
+  std::vector<OpCase> cases;
+  if (fused.rms_norm_quantize != nullptr) {
+    const kernels::RmsNormArgs norm = {.num_rows = m,
+                                       .dim = dim,
+                                       .epsilon = 1e-5f,
+                                       .x = a.x(),
+                                       .weight = a.row(),
+                                       .y = a.y()};
+    const kernels::QuantizeTokensArgs quantize = {
+        .num_tokens = m, .dim = dim, .q = a.codes(), .scale = a.scale()};
+    cases.push_back({"rms_norm_quantize",
+                     {.bytes = 4 * dim * (m + 1) + m * (dim + 4)},
+                     [=](const Exec& exec) {
+                       fused.rms_norm_quantize(norm, quantize, exec);
+                     }});
+  }
+  if (fused.activate_quantize != nullptr) {
+    const kernels::ActivateArgs activate = {
+        .num_tokens = m, .dim = ffn, .x = a.x(), .up = a.z(), .y = a.y()};
+    const kernels::QuantizeTokensArgs quantize = {
+        .num_tokens = m, .dim = ffn, .q = a.codes(), .scale = a.scale()};
+    cases.push_back({"activate_quantize",
+                     {.bytes = m * (9 * ffn + 4)},
+                     [=](const Exec& exec) {
+                       fused.activate_quantize(activate, quantize, exec);
+                     }});
+  }
+  if (fused.rope_store_kv != nullptr) {
+    const kernels::RopeArgs queries = RopeOf(bench, a, m, a.y());
+    const kernels::RopeArgs keys = RopeOf(bench, a, m, a.x());
+    const kernels::StoreKvArgs store = StoreOf(bench, a, m);
+    // The keys are read once.
+    const int64_t bytes = kernels::Work(queries).bytes +
+                          kernels::Work(keys).bytes +
+                          kernels::Work(store).bytes - 4 * m * dim;
+    cases.push_back({"rope_store_kv", {.bytes = bytes}, [=](const Exec& exec) {
+                       fused.rope_store_kv(queries, keys, store, exec);
+                     }});
+  }
+  return cases;
 }
 
 absl::StatusOr<Row> OpRow(GpuBench& bench, const OpCase& op, int64_t m) {
@@ -233,6 +298,9 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
     for (OpCase& op : TokenOps(bench, *arrays, m)) {
       cases.push_back(std::move(op));
     }
+    for (OpCase& op : FusedOps(bench, *arrays, m)) {
+      cases.push_back(std::move(op));
+    }
     for (const OpCase& op : cases) {
       jobs.push_back({fmt::format("{} M={}", op.name, m),
                       [&bench, op, m] { return OpRow(bench, op, m); }});
@@ -241,8 +309,8 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
   MeasureRows(jobs, deadline, table);
   table->notes = {
       "from the cache where it fits, as in a model: more than all of the "
-      "memory's bandwidth is possible. On a stream nothing takes less than "
-      "T0's launch"};
+      "memory's bandwidth is possible. Nothing takes less than T0's launch in "
+      "a graph"};
 }
 
 }  // namespace zqfp::tools

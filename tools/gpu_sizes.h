@@ -37,7 +37,7 @@ struct GpuTableSizes {
   // What is read comes from as many copies as fill this, so that no cache has
   // it.
   int64_t rotated_bytes = int64_t{256} << 20;
-  double sample_us = 200;
+  double sample_us = 500;
   int64_t samples = 50;
   double most_seconds = 0.06;  // of one figure
 

@@ -28,7 +28,15 @@ struct Timing {
   int64_t calls = 0;
 };
 
+// How calls come to the device: each for itself, or a sample's at once, so that
+// what takes less time than a launch is not measured as one.
+enum class TimedAs : uint8_t { kLaunches, kRecordedOps };
+
+// Whether a kernel may begin before the one in front of it has ended.
+enum class LaunchOverlap : uint8_t { kNo, kYes };
+
 struct TimeLimits {
+  TimedAs as = TimedAs::kRecordedOps;
   // A sample is a multiple of so many calls, which read different copies of
   // what a cache could keep.
   int64_t rotation = 1;
@@ -89,7 +97,7 @@ class DeviceLab {
   static constexpr int64_t kReadSumsBytes = 65536;
   virtual void Read(const void* from, int64_t num_bytes, void* sums) = 0;
   // A kernel that does nothing.
-  virtual void Nothing() = 0;
+  virtual void Nothing(LaunchOverlap overlap) = 0;
   // Products of 16-bit tensor-core fragments, from registers alone; returns
   // their flops. `sink` has kReadSumsBytes.
   virtual int64_t Multiply(int64_t rounds, void* sink) = 0;

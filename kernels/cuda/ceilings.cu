@@ -87,8 +87,16 @@ void ReadCeiling(const void* from, int64_t num_bytes, void* sums,
          static_cast<unsigned*>(sums));
 }
 
-void NothingCeiling(const Exec& exec) {
-  Launch(exec, {.grid = dim3(1), .block = dim3(32)}, NothingKernel);
+void NothingCeiling(LaunchOverlap overlap, const Exec& exec) {
+  const LaunchShape shape = {.grid = dim3(1), .block = dim3(32)};
+  if (overlap == LaunchOverlap::kYes) {
+    return Launch(exec, shape, NothingKernel);
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.stream = static_cast<cudaStream_t>(exec.stream);
+  (void)cudaLaunchKernelEx(&config, NothingKernel);
 }
 
 int64_t HmmaCeiling(int64_t rounds, void* sink, const Exec& exec) {

@@ -5,6 +5,7 @@
 // Loops that do one thing only, as fast as the chip can: what kernels are held
 // against.
 
+#include "kernels/core/device_lab.h"
 #include "kernels/core/ops.h"
 
 namespace zqfp::kernels::cuda {
@@ -14,8 +15,8 @@ namespace zqfp::kernels::cuda {
 void ReadCeiling(const void* from, int64_t num_bytes, void* sums,
                  const Exec& exec);
 
-// A kernel of one warp that returns.
-void NothingCeiling(const Exec& exec);
+// A kernel of one warp that returns; whether it may overlap the one before.
+void NothingCeiling(LaunchOverlap overlap, const Exec& exec);
 
 // HMMA m16n8k16 from registers on all multiprocessors; the flops of that. Each
 // warp keeps eight sums, so that no product waits for the one before.

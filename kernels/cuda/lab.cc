@@ -28,7 +28,7 @@ class CudaLab final : public DeviceLab {
   absl::StatusOr<Timing> TimeRepeated(
       const TimeLimits& limits,
       const std::function<void(int64_t call)>& enqueue) override {
-    return TimeOnStream(device_, limits, enqueue);
+    return TimeCalls(device_, limits, enqueue);
   }
 
   void Fill(RandomKind kind, uint64_t seed, float unit, int64_t count,
@@ -59,7 +59,9 @@ class CudaLab final : public DeviceLab {
   void Read(const void* from, int64_t num_bytes, void* sums) override {
     ReadCeiling(from, num_bytes, sums, exec_);
   }
-  void Nothing() override { NothingCeiling(exec_); }
+  void Nothing(LaunchOverlap overlap) override {
+    NothingCeiling(overlap, exec_);
+  }
   int64_t Multiply(int64_t rounds, void* sink) override {
     return HmmaCeiling(rounds, sink, exec_);
   }

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/status_macros.h"
@@ -14,7 +16,7 @@ namespace zqfp::kernels::cuda {
 namespace {
 
 constexpr int64_t kFewestSamples = 3;
-constexpr int64_t kMostCalls = 4096;  // of a sample
+constexpr int64_t kMostCalls = 1024;  // of a sample
 
 absl::Status InternalIf(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return absl::OkStatus();
@@ -73,29 +75,57 @@ double At(const std::vector<double>& sorted, double share) {
       std::lround(share * static_cast<double>(sorted.size() - 1)))];
 }
 
+// What puts one sample of `calls` calls on the stream.
+using Sampler = std::function<absl::Status()>;
+
+// Calls are numbered on from `call`.
+absl::StatusOr<Sampler> MakeSampler(
+    Device& device, TimedAs as, int64_t calls, int64_t* call,
+    const std::function<void(int64_t call)>& enqueue) {
+  const auto enqueue_all = [=, &enqueue] {
+    for (int64_t i = 0; i < calls; ++i) enqueue((*call)++);
+  };
+  if (as == TimedAs::kLaunches) {
+    return Sampler([enqueue_all] {
+      enqueue_all();
+      return absl::OkStatus();
+    });
+  }
+  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<RecordedOps> recorded,
+                        device.Record(enqueue_all));
+  // The first time is another one: it brings the graph to the device.
+  ZQFP_RETURN_IF_ERROR(recorded->Enqueue());
+  return Sampler([shared = std::shared_ptr<RecordedOps>(std::move(recorded))] {
+    return shared->Enqueue();
+  });
+}
+
+// Microseconds of one call, after one that has loaded its kernels.
+absl::StatusOr<double> TryCalls(
+    Device& device, int64_t calls, int64_t* call,
+    const std::function<void(int64_t call)>& enqueue) {
+  auto* const stream = static_cast<cudaStream_t>(device.stream());
+  Marks marks;
+  enqueue((*call)++);
+  ZQFP_RETURN_IF_ERROR(device.Synchronize());
+  ZQFP_RETURN_IF_ERROR(marks.Add(stream));
+  for (int64_t i = 0; i < calls; ++i) enqueue((*call)++);
+  ZQFP_RETURN_IF_ERROR(marks.Add(stream));
+  ZQFP_RETURN_IF_ERROR(device.Synchronize());
+  ZQFP_ASSIGN_OR_RETURN(const double us, marks.LastMicroseconds());
+  return std::max(0.1, us / static_cast<double>(calls));
+}
+
 }  // namespace
 
-absl::StatusOr<Timing> TimeOnStream(
+absl::StatusOr<Timing> TimeCalls(
     Device& device, const TimeLimits& limits,
     const std::function<void(int64_t call)>& enqueue) {
   auto* const stream = static_cast<cudaStream_t>(device.stream());
   int64_t call = 0;
-  const auto enqueue_sample = [&](int64_t calls, Marks& marks) {
-    for (int64_t i = 0; i < calls; ++i) enqueue(call++);
-    return marks.Add(stream);
-  };
-  // What a call takes, after one that has loaded its kernels.
-  Marks trial;
-  enqueue(call++);
-  ZQFP_RETURN_IF_ERROR(device.Synchronize());
-  ZQFP_RETURN_IF_ERROR(trial.Add(stream));
-  const int64_t trial_calls = std::min<int64_t>(limits.rotation, 8);
-  ZQFP_RETURN_IF_ERROR(enqueue_sample(trial_calls, trial));
-  ZQFP_RETURN_IF_ERROR(device.Synchronize());
-  ZQFP_ASSIGN_OR_RETURN(const double trial_us, trial.LastMicroseconds());
-  const double call_us =
-      std::max(0.1, trial_us / static_cast<double>(trial_calls));
-
+  ZQFP_ASSIGN_OR_RETURN(
+      const double call_us,
+      TryCalls(device, std::min<int64_t>(limits.rotation, 8), &call, enqueue));
   const int64_t calls =
       std::min(kMostCalls,
                RoundUp(std::max<int64_t>(
@@ -105,10 +135,13 @@ absl::StatusOr<Timing> TimeOnStream(
   const int64_t samples = std::clamp<int64_t>(
       static_cast<int64_t>(limits.most_seconds / sample_s), kFewestSamples,
       std::max(kFewestSamples, limits.samples));
+  ZQFP_ASSIGN_OR_RETURN(const Sampler sample,
+                        MakeSampler(device, limits.as, calls, &call, enqueue));
   Marks marks;
   ZQFP_RETURN_IF_ERROR(marks.Add(stream));
   for (int64_t i = 0; i < samples; ++i) {
-    ZQFP_RETURN_IF_ERROR(enqueue_sample(calls, marks));
+    ZQFP_RETURN_IF_ERROR(sample());
+    ZQFP_RETURN_IF_ERROR(marks.Add(stream));
   }
   ZQFP_RETURN_IF_ERROR(device.Synchronize());
   ZQFP_ASSIGN_OR_RETURN(const std::vector<double> sorted,

@@ -13,9 +13,9 @@
 
 namespace zqfp::kernels::cuda {
 
-// DeviceLab::TimeRepeated. The calls go to the stream one by one, so that what
-// takes less than a launch is measured as one launch.
-absl::StatusOr<Timing> TimeOnStream(
+// DeviceLab::TimeRepeated. Recorded, a sample is one graph, and the launch of
+// that counts as a part of it.
+absl::StatusOr<Timing> TimeCalls(
     Device& device, const TimeLimits& limits,
     const std::function<void(int64_t call)>& enqueue);
 

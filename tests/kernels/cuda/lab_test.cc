@@ -94,20 +94,30 @@ TEST_P(LabTest, PacksOnTheDeviceWhatPlaceCopiesFromTheHost) {
 }
 
 TEST_P(LabTest, SamplesAreWholeRotations) {
-  int64_t calls = 0;
-  const auto timing = lab().TimeRepeated(
-      {.rotation = 3, .sample_us = 0, .samples = 7, .most_seconds = 1},
-      [&](int64_t call) {
-        EXPECT_EQ(call, calls++);
-        lab().Nothing();
-      });
-  ASSERT_TRUE(timing.ok()) << timing.status();
-  EXPECT_EQ(timing->calls, 3 * timing->samples);
-  EXPECT_GE(timing->samples, 3);
-  EXPECT_LE(timing->samples, 7);
-  EXPECT_GT(timing->min_us, 0);
-  EXPECT_GE(timing->median_us, timing->min_us);
-  EXPECT_GE(timing->p90_us, timing->median_us);
+  for (const TimedAs as : {TimedAs::kLaunches, TimedAs::kRecordedOps}) {
+    for (const auto overlap : {LaunchOverlap::kNo, LaunchOverlap::kYes}) {
+      int64_t calls = 0;
+      const auto timing = lab().TimeRepeated({.as = as,
+                                              .rotation = 3,
+                                              .sample_us = 0,
+                                              .samples = 7,
+                                              .most_seconds = 1},
+                                             [&](int64_t call) {
+                                               EXPECT_EQ(call, calls++);
+                                               lab().Nothing(overlap);
+                                             });
+      ASSERT_TRUE(timing.ok()) << timing.status();
+      EXPECT_EQ(timing->calls, 3 * timing->samples);
+      // One and a rotation to try, then the samples, or what is recorded.
+      EXPECT_EQ(calls,
+                4 + (as == TimedAs::kLaunches ? timing->calls : int64_t{3}));
+      EXPECT_GE(timing->samples, 3);
+      EXPECT_LE(timing->samples, 7);
+      EXPECT_GT(timing->min_us, 0);
+      EXPECT_GE(timing->median_us, timing->min_us);
+      EXPECT_GE(timing->p90_us, timing->median_us);
+    }
+  }
 }
 
 TEST_P(LabTest, ALaunchThatIsRefusedIsAnErrorOfTheTiming) {
