@@ -83,6 +83,11 @@ bench() {
   "$bin/zqfp-bench" --device cuda "$@"
 }
 
+# The same with kernels that wait for one another: what overlapping is worth.
+bench_in_turn() {
+  ZQFP_CUDA_OVERLAP=0 bench "$@"
+}
+
 # The GPU tables, in about so many seconds: a table that is cut says so.
 measure() {
   "$bin/zqfp-bench" "--gpu-tables=$1" --seconds "$2" \
@@ -104,7 +109,7 @@ watch_clocks() {
 }
 
 export here bin log tables
-export -f answer same_answer losses bench measure sanitize
+export -f answer same_answer losses bench bench_in_turn measure sanitize
 : > "$result"
 : > "$log/clocks"
 say "# CUDA backend on a chip" "" \
@@ -139,8 +144,10 @@ done
 kill "$watcher" 2> /dev/null
 say "" "### clocks and power meanwhile" '```' \
   "SM, memory, power, temperature" "$(cat "$log/clocks")" '```'
-tail_lines=12 check "llama2-7b, the command line" 60 bench --shape llama2-7b \
-  --prompt 512 --generate 64 --repeat 2
+for how in bench bench_in_turn; do
+  tail_lines=12 check "llama2-7b, $how" 40 "$how" --shape llama2-7b \
+    --prompt 128 --generate 64 --repeat 2
+done
 
 if command -v compute-sanitizer > /dev/null; then
   say "" "## compute-sanitizer"
