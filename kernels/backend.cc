@@ -19,6 +19,7 @@
 #endif
 #if defined(ZQFP_WITH_CUDA)
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/lab.h"
 #include "kernels/cuda/table.h"
 #endif
 
@@ -111,7 +112,7 @@ std::vector<DeviceBackend>& DeviceBackends() {
   static std::vector<DeviceBackend>& list = *new std::vector<DeviceBackend> {
 #if defined(ZQFP_WITH_CUDA)
     // Until tools/gpu_check.sh has passed on a chip, by name only.
-    {&cuda::kTable, cuda::OpenDevice, /*automatic=*/false},
+    {&cuda::kTable, cuda::OpenDevice, /*automatic=*/false, cuda::OpenLab},
 #endif
   };
   return list;
@@ -158,6 +159,9 @@ absl::StatusOr<Backend> OpenDevice(const DeviceBackend& entry) {
   Backend backend = {.name = entry.table->name};
   backend.ops.name = entry.table->name;
   ZQFP_ASSIGN_OR_RETURN(backend.device, entry.open());
+  if (entry.open_lab != nullptr) {
+    ZQFP_ASSIGN_OR_RETURN(backend.lab, entry.open_lab());
+  }
   Merge(backend, *entry.table);
   return backend;
 }

@@ -13,6 +13,8 @@
 
 namespace zqfp::kernels {
 
+class DeviceLab;  // kernels/core/device_lab.h
+
 // One row of the op x backend matrix: which table serves the op.
 struct OpSource {
   std::string op;     // "matmul_a8"
@@ -30,6 +32,7 @@ struct Backend {
   int64_t WorkspaceBytes(const WorkspaceQuery& query) const;
   std::vector<const OpTable*> tables;  // those it was made of, best first
   Device* device = nullptr;            // where its memory is; null: the host's
+  DeviceLab* lab = nullptr;            // for measuring it, where there is one
 };
 
 // A backend with a device: complete in itself, it falls to no other table.
@@ -38,6 +41,7 @@ struct DeviceBackend {
   // The one device of the process; FailedPrecondition where there is none.
   absl::StatusOr<Device*> (*open)();
   bool automatic = true;  // "auto" may take it; else by name only
+  absl::StatusOr<DeviceLab*> (*open_lab)() = nullptr;
 };
 
 // Makes a device backend known to MakeBackend by its table's name. Called

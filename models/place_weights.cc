@@ -26,11 +26,13 @@ class Placer {
       : device_(device), weights_(weights) {}
 
   absl::Status Linear(LinearWeight& linear) {
-    ZQFP_ASSIGN_OR_RETURN(kernels::PlacedWeight placed,
-                          device_.Place(linear.view));
-    linear.view = placed.view;
-    for (DeviceMemory& memory : placed.memory) {
-      weights_.placed.push_back(std::move(memory));
+    if (!weights_.made_on_device) {
+      ZQFP_ASSIGN_OR_RETURN(kernels::PlacedWeight placed,
+                            device_.Place(linear.view));
+      linear.view = placed.view;
+      for (DeviceMemory& memory : placed.memory) {
+        weights_.placed.push_back(std::move(memory));
+      }
     }
     ZQFP_RETURN_IF_ERROR(Floats(linear.bias, linear.placed_bias));
     linear.scales = {};
@@ -112,10 +114,14 @@ absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
       ZQFP_RETURN_IF_ERROR(CheckInputs(layer.*rule.field, device));
     }
   }
-  ZQFP_RETURN_IF_ERROR(CheckRoom(weights.StreamedBytes() +
-                                     EmbeddingBytes(config, weights) +
-                                     PositionBytes(config, weights),
-                                 other_bytes, device));
+  const int64_t embedding_bytes =
+      weights.made_on_device ? 0 : EmbeddingBytes(config, weights);
+  const int64_t position_bytes =
+      weights.made_on_device ? 0 : PositionBytes(config, weights);
+  const int64_t linear_bytes =
+      weights.made_on_device ? 0 : weights.StreamedBytes();
+  ZQFP_RETURN_IF_ERROR(CheckRoom(
+      linear_bytes + embedding_bytes + position_bytes, other_bytes, device));
   Placer placer(device, weights);
   for (LayerWeights& layer : weights.layers) {
     for (const LinearRule& rule : table.linears) {
@@ -128,10 +134,8 @@ absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
     }
   }
   ZQFP_RETURN_IF_ERROR(placer.Norm(weights.final_norm));
-  ZQFP_RETURN_IF_ERROR(
-      placer.Bytes(weights.embedding, EmbeddingBytes(config, weights)));
-  ZQFP_RETURN_IF_ERROR(
-      placer.Bytes(weights.positions, PositionBytes(config, weights)));
+  ZQFP_RETURN_IF_ERROR(placer.Bytes(weights.embedding, embedding_bytes));
+  ZQFP_RETURN_IF_ERROR(placer.Bytes(weights.positions, position_bytes));
   weights.embedding_memory = nullptr;
   ZQFP_RETURN_IF_ERROR(placer.Linear(weights.lm_head));
   weights.memory = nullptr;

@@ -11,11 +11,11 @@
 
 namespace zqfp {
 
-// Copies every weight and points the views there; what the host held of them
-// besides mapped files is let go. `other_bytes` is what the caller will
-// allocate besides. ResourceExhausted, with the plan, where all that does not
-// fit; Unimplemented, naming the layer, for inputs that no kernel of a device
-// rounds.
+// Copies every weight that is not there already (Weights::made_on_device) and
+// points the views there; what the host held of them besides mapped files is
+// let go. `other_bytes` is what the caller will allocate besides.
+// ResourceExhausted, with the plan, where all that does not fit; Unimplemented,
+// naming the layer, for inputs that no kernel of a device rounds.
 absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
                           kernels::Device& device, Weights& weights);
 

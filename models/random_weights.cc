@@ -5,8 +5,10 @@
 #include <cmath>
 #include <memory>
 
+#include "kernels/core/device_lab.h"
 #include "kernels/core/float_formats.h"
 #include "kernels/core/parallel.h"
+#include "kernels/core/random_values.h"
 #include "kernels/core/status_macros.h"
 #include "models/architectures.h"
 #include "models/weights.h"
@@ -14,16 +16,9 @@
 namespace zqfp {
 namespace {
 
+using kernels::RandomBits;
+using kernels::RandomKind;
 using kernels::WeightFormat;
-
-// Random numbers that depend on (seed, index) only, so that the fill does not
-// depend on the number of threads (SplitMix64).
-uint64_t Mix(uint64_t z) {
-  z += 0x9e3779b97f4a7c15ull;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return z ^ (z >> 31);
-}
 
 // Hands out pieces of one big mapping.
 class Arena {
@@ -57,83 +52,84 @@ class Arena {
   int64_t used_ = 0;
 };
 
+// The elements of an array, on the threads of the pool.
+void FillOnHost(kernels::ThreadPool& pool, RandomKind kind, uint64_t seed,
+                float unit, int64_t count, void* memory) {
+  const kernels::Exec exec = {.parallel = pool.parallel()};
+  const auto fill = [&](auto* to, const auto& value) {
+    kernels::ParallelFor(exec, count, 4096,
+                         [&](int64_t begin, int64_t end, int) {
+                           for (int64_t i = begin; i < end; ++i) {
+                             to[i] = value(RandomBits(seed, i));
+                           }
+                         });
+  };
+  auto* const bytes = static_cast<uint8_t*>(memory);
+  auto* const floats = static_cast<float*>(memory);
+  switch (kind) {
+    case RandomKind::kByte:
+      return fill(bytes, kernels::RandomByte);
+    case RandomKind::kFiniteE4m3:
+      return fill(bytes, kernels::RandomFiniteE4m3);
+    case RandomKind::kNormalE4m3:
+      return fill(bytes, kernels::RandomNormalE4m3);
+    case RandomKind::kShift:
+      return fill(bytes, kernels::RandomShift);
+    case RandomKind::kBf16:
+      return fill(static_cast<uint16_t*>(memory), [=](uint64_t bits) {
+        return kernels::FloatToBf16(kernels::RandomFloat(bits, unit));
+      });
+    case RandomKind::kF32:
+      return fill(floats, [=](uint64_t bits) {
+        return kernels::RandomFloat(bits, unit);
+      });
+    case RandomKind::kConstant:
+      std::fill_n(floats, count, unit);
+  }
+}
+
+// Makes the arrays of one linear layer after the other, in the arena or, with a
+// lab, on its device. Either way they hold the same.
 class Filler {
  public:
   Filler(const Config& config, uint64_t seed, kernels::ThreadPool& pool,
-         Arena& arena)
-      : config_(config), seed_(seed), pool_(pool), arena_(arena) {}
+         Arena* arena, kernels::DeviceLab* lab)
+      : config_(config), seed_(seed), pool_(pool), arena_(arena), lab_(lab) {}
 
   // bf16 values of about N(0, 1/k), without a tail.
-  uint16_t* Bf16(int64_t count, int64_t k) {
-    uint16_t* data = arena_.Take<uint16_t>(count);
-    const float unit = std::sqrt(3.0f / static_cast<float>(k)) / float(1 << 23);
-    Fill(count, [=](int64_t i, uint64_t random) {
-      const int32_t centred = static_cast<int32_t>(random >> 40) - (1 << 23);
-      data[i] = kernels::FloatToBf16(static_cast<float>(centred) * unit);
-    });
-    return data;
-  }
-
-  void Quantized(WeightFormat format, LinearWeight* linear) {
-    kernels::WeightView& view = linear->view;
-    view.format = format;
-    // RMS of random e2m1 codes is 2.9, of random finite e4m3 codes 132.
-    const float rms = format == WeightFormat::kE4m3 ? 132.0f : 2.9f;
-    const float scale = 1.0f / (rms * std::sqrt(static_cast<float>(view.k)));
-    const int64_t bytes = format == WeightFormat::kE4m3
-                              ? view.n * view.k
-                              : view.n * ((view.k + 1) / 2);
-    uint8_t* data = arena_.Take<uint8_t>(bytes);
-    const bool e4m3 = format == WeightFormat::kE4m3;
-    Fill(bytes, [=](int64_t i, uint64_t random) {
-      const uint8_t code = static_cast<uint8_t>(random >> 56);
-      // 0x7f and 0xff are NaN in e4m3.
-      data[i] = e4m3 && (code & 0x7f) == 0x7f ? code ^ 0x10 : code;
-    });
-    view.data = data;
-    if (e4m3) {
-      view.row_scale = Constant(view.n, scale);
-      return;
-    }
-    view.group_size = config_.quantization->group_size;
-    const int64_t groups = kernels::NumGroups(view.k, view.group_size);
-    if (format == WeightFormat::kE2m1Free) {
-      view.group_scale = Constant(view.n * groups, scale);
-      return;
-    }
-    view.row_scale = Constant(view.n, scale * 2);
-    uint8_t* shift = arena_.Take<uint8_t>(view.n * groups);
-    Fill(view.n * groups, [=](int64_t i, uint64_t random) {
-      shift[i] = static_cast<uint8_t>(random >> 62);
-    });
-    view.shift = shift;
+  const void* Bf16(int64_t count, int64_t k) {
+    return Array<uint16_t>(RandomKind::kBf16, count,
+                           1.0f / std::sqrt(static_cast<float>(k)));
   }
 
   void Linear(const std::string& name, int64_t n, int64_t k,
               WeightFormat format, LinearWeight* linear) {
     linear->name = name;
-    linear->view = {.n = n, .k = k};
-    if (format != WeightFormat::kBf16) {
-      linear->activations = config_.quantization->activations;
-      return Quantized(format, linear);
+    linear->view = {.format = format, .n = n, .k = k};
+    if (format == WeightFormat::kBf16) {
+      linear->view.data = Bf16(n * k, k);
+      return;
     }
-    linear->view.format = format;
-    linear->view.data = Bf16(n * k, k);
+    linear->activations = config_.quantization->activations;
+    const size_t num_arrays = memory_.size();
+    Quantized(linear->view);
+    if (lab_ == nullptr || !status_.ok()) return;
+    absl::StatusOr<kernels::PlacedWeight> placed = lab_->Pack(linear->view);
+    memory_.resize(num_arrays);
+    status_.Update(placed.status());
+    if (!placed.ok()) return;
+    linear->view = placed->view;
+    for (kernels::DeviceMemory& memory : placed->memory) {
+      memory_.push_back(std::move(memory));
+    }
   }
 
   // A low-rank branch of e4m3 factors, small beside the weight.
   void Lorc(int64_t rank, LinearWeight* linear) {
     const int64_t n = linear->view.n, k = linear->view.k;
-    linear->lorc_u.resize(static_cast<size_t>(rank * n));
-    uint8_t* v = arena_.Take<uint8_t>(rank * k);
-    const auto finite = [](uint64_t random) {
-      const uint8_t code = static_cast<uint8_t>(random >> 56);
-      return static_cast<uint8_t>((code & 0x7f) == 0x7f ? code ^ 0x10 : code);
-    };
-    uint8_t* u = linear->lorc_u.data();
-    Fill(rank * n, [=](int64_t i, uint64_t random) { u[i] = finite(random); });
-    Fill(rank * k, [=](int64_t i, uint64_t random) { v[i] = finite(random); });
     const float scale = 0.01f / std::sqrt(static_cast<float>(rank * k));
+    const auto* u = Array<uint8_t>(RandomKind::kFiniteE4m3, rank * n);
+    const auto* v = Array<uint8_t>(RandomKind::kFiniteE4m3, rank * k);
     linear->view.lorc = {.format = kernels::ValueFormat::kE4m3,
                          .rank = rank,
                          .u = u,
@@ -142,29 +138,62 @@ class Filler {
                          .v_scale = Constant(rank, 1.0f / 132)};
   }
 
+  // The first error, and the memory of a device that the views point into.
+  const absl::Status& status() const { return status_; }
+  std::vector<kernels::DeviceMemory> TakeMemory() { return std::move(memory_); }
+
  private:
-  template <typename Write>
-  void Fill(int64_t count, const Write& write) {
-    seed_ = Mix(seed_);
-    kernels::Exec exec = {.parallel = pool_.parallel()};
-    kernels::ParallelFor(exec, count, 4096,
-                         [&](int64_t begin, int64_t end, int) {
-                           for (int64_t i = begin; i < end; ++i) {
-                             write(i, Mix(seed_ ^ static_cast<uint64_t>(i)));
-                           }
-                         });
+  // Codes and scales of a format with them.
+  void Quantized(kernels::WeightView& view) {
+    const bool e4m3 = view.format == WeightFormat::kE4m3;
+    // RMS of random e2m1 codes is 2.9, of random finite e4m3 codes 132.
+    const float rms = e4m3 ? 132.0f : 2.9f;
+    const float scale = 1.0f / (rms * std::sqrt(static_cast<float>(view.k)));
+    if (e4m3) {
+      view.data = Array<uint8_t>(RandomKind::kFiniteE4m3, view.n * view.k);
+      view.row_scale = Constant(view.n, scale);
+      return;
+    }
+    view.data = Array<uint8_t>(RandomKind::kByte, view.n * ((view.k + 1) / 2));
+    view.group_size = config_.quantization->group_size;
+    const int64_t groups = kernels::NumGroups(view.k, view.group_size);
+    if (view.format == WeightFormat::kE2m1Free) {
+      view.group_scale = Constant(view.n * groups, scale);
+      return;
+    }
+    view.row_scale = Constant(view.n, scale * 2);
+    view.shift = Array<uint8_t>(RandomKind::kShift, view.n * groups);
   }
 
   const float* Constant(int64_t count, float value) {
-    float* data = arena_.Take<float>(count);
-    std::fill_n(data, count, value);
-    return data;
+    return Array<float>(RandomKind::kConstant, count, value);
+  }
+
+  // Null where the device has no room for it.
+  template <typename T>
+  const T* Array(RandomKind kind, int64_t count, float unit = 0) {
+    seed_ = kernels::MixBits(seed_);
+    if (lab_ == nullptr) {
+      T* const data = arena_->Take<T>(count);
+      FillOnHost(pool_, kind, seed_, unit, count, data);
+      return data;
+    }
+    absl::StatusOr<kernels::DeviceMemory> memory =
+        lab_->device().Allocate(count * static_cast<int64_t>(sizeof(T)));
+    status_.Update(memory.status());
+    if (!memory.ok()) return nullptr;
+    memory_.push_back(*std::move(memory));
+    lab_->Fill(kind, seed_, unit, count, memory_.back().get());
+    return static_cast<const T*>(memory_.back().get());
   }
 
   const Config& config_;
   uint64_t seed_;
   kernels::ThreadPool& pool_;
-  Arena& arena_;
+  Arena* arena_;
+  kernels::DeviceLab* lab_;
+  absl::Status status_;
+  std::vector<kernels::DeviceMemory> memory_;
 };
 
 WeightFormat DecoderFormat(const Config& config) {
@@ -197,7 +226,7 @@ int64_t BytesNeeded(const Config& config) {
   const auto linear_bytes = [&](int64_t n, int64_t k) {
     // bf16 is the widest; free scales at the smallest group add an eighth.
     return n * k * (config.quantization ? 1 : 2) + n * (k / 4 + 16) + 1024 +
-           rank * (k + 64) + n * 4;
+           rank * (n + k + 128) + n * 4;
   };
   int64_t layer = 0;
   for (const LinearRule& rule : table.linears) {
@@ -220,16 +249,20 @@ NormWeight PlainNorm(const Config& config, int64_t dim) {
 }  // namespace
 
 absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
-                                      kernels::ThreadPool& pool) {
+                                      kernels::ThreadPool& pool,
+                                      kernels::DeviceLab* lab) {
   if (config.foreign) {
     return absl::UnimplementedError(
         "random weights: want a model that is not quantized or by zqfp, found "
         "another tool's quantization");
   }
-  ZQFP_ASSIGN_OR_RETURN(Arena arena, Arena::Create(BytesNeeded(config)));
-  Filler fill(config, seed, pool, arena);
+  Arena arena;
   Weights weights;
-  weights.memory = arena.memory();
+  if (lab == nullptr) {
+    ZQFP_ASSIGN_OR_RETURN(arena, Arena::Create(BytesNeeded(config)));
+    weights.memory = arena.memory();
+  }
+  Filler fill(config, seed, pool, &arena, lab);
   weights.embedding_format = kernels::ValueFormat::kBf16;
   weights.embedding = fill.Bf16(config.vocab_size * config.model_dim, 1);
   const TensorTable& table = TensorsOf(config.architecture);
@@ -260,6 +293,9 @@ absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
   weights.final_norm = PlainNorm(config, config.model_dim);
   fill.Linear(table.lm_head, config.vocab_size, config.model_dim,
               HeadWeightFormat(config), &weights.lm_head);
+  ZQFP_RETURN_IF_ERROR(fill.status());
+  weights.made_on_device = lab != nullptr;
+  weights.placed = fill.TakeMemory();
   return weights;
 }
 

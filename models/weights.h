@@ -21,6 +21,10 @@
 
 namespace zqfp {
 
+namespace kernels {
+class DeviceLab;  // kernels/core/device_lab.h
+}
+
 // y = x W^T + bias.
 struct LinearWeight {
   std::string name;  // "model.layers.0.self_attn.q_proj"
@@ -112,6 +116,7 @@ struct Weights {
   std::optional<Checkpoint> checkpoint;
   std::shared_ptr<void> memory;
   std::vector<kernels::DeviceMemory> placed;
+  bool made_on_device = false;  // matrices are there already, RandomWeights
 
   // Memory of weights that are not read where the file has them.
   int64_t ConvertedBytes() const;
@@ -129,9 +134,11 @@ absl::StatusOr<Weights> BindWeights(Checkpoint checkpoint, const Config& config,
                                     kernels::ThreadPool& pool);
 
 // Random weights of the shape, quantized as config.quantization says (bf16
-// without one).
+// without one). With a lab the matrices are made on its device, the same ones,
+// and never were on the host: PlaceWeights has the rest to do.
 absl::StatusOr<Weights> RandomWeights(const Config& config, uint64_t seed,
-                                      kernels::ThreadPool& pool);
+                                      kernels::ThreadPool& pool,
+                                      kernels::DeviceLab* lab = nullptr);
 
 }  // namespace zqfp
 

@@ -133,6 +133,8 @@ absl::Status ParseFlags(const std::vector<std::string>& arguments,
       value = argument.substr(equals + 1);
     } else if (flag->IsOfType<bool>()) {
       value = "true";
+    } else if (Holds(info.standalone, name)) {
+      value = "all";
     } else if (++i < arguments.size()) {
       value = arguments[i];
     } else {

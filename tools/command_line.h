@@ -38,6 +38,9 @@ struct ToolInfo {
   // Those that may be given several times; their values are lists with commas,
   // and become one. Of any other flag the last one counts.
   std::vector<std::string> repeatable = {};
+  // Those whose value is optional: --name is --name=all, and a value has to
+  // follow a "=".
+  std::vector<std::string> standalone = {};
 };
 
 // Sets the flags named in argv. InvalidArgument names the argument, what is

@@ -4,10 +4,14 @@
 # Tests and measures the CUDA backend on this machine's GPU and writes one
 # Markdown file (default: result.md). Needs the driver; cuBLASLt and
 # compute-sanitizer of the toolkit are used where they are found. Goes on after
-# a failure; the exit code is 1 if there was one. About eight minutes.
+# a failure; the exit code is 1 if there was one. At most nine minutes, the most
+# important first: what is left of them bounds every step. The tables of the
+# speed are also there as JSON, beside RESULT.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 result=${1:-$here/result.md}
+tables=${result%.md}.tables
+most_seconds=540
 bin=$here/bin
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
@@ -22,10 +26,18 @@ say() {
   printf '%s\n' "$@" | tee -a "$result"
 }
 
-# check NAME SECONDS COMMAND...: its last lines, and whether it succeeded.
+# check NAME SECONDS COMMAND...: its last lines, and whether it succeeded. No
+# longer than what is left.
 check() {
-  local name=$1 limit=$2 status=0 start=$SECONDS
+  local name=$1 limit=$2 status=0 start=$SECONDS left
   shift 2
+  left=$((most_seconds - SECONDS))
+  if [ "$left" -lt 5 ]; then
+    say "" "### $name: NOT RUN, the time is over"
+    failures=$((failures + 1))
+    return
+  fi
+  [ "$limit" -le "$left" ] || limit=$left
   timeout "$limit" bash -c '"$@"' _ "$@" > "$log/out" 2>&1 || status=$?
   ! grep -q ' 0 tests from' "$log/out" || status=1
   if [ "$status" = 0 ]; then
@@ -71,14 +83,35 @@ bench() {
   "$bin/zqfp-bench" --device cuda "$@"
 }
 
+# The same with kernels that wait for one another: what overlapping is worth.
+bench_in_turn() {
+  ZQFP_CUDA_OVERLAP=0 bench "$@"
+}
+
+# The GPU tables, in about so many seconds: a table that is cut says so.
+measure() {
+  "$bin/zqfp-bench" "--gpu-tables=$1" --seconds "$2" \
+    --tables-json "$tables.$1.json"
+}
+
 sanitize() {
   compute-sanitizer --tool "$1" --error-exitcode 9 \
     "$bin/kernels_tests" --gtest_brief=1 --gtest_filter="$2"
 }
 
-export here bin log
-export -f answer same_answer losses bench sanitize
+# Clocks and power while the tables are measured: one line every five seconds.
+watch_clocks() {
+  while sleep 5; do
+    nvidia-smi --format=csv,noheader \
+      --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu
+  done >> "$log/clocks" 2>&1 &
+  watcher=$!
+}
+
+export here bin log tables
+export -f answer same_answer losses bench bench_in_turn measure sanitize
 : > "$result"
+: > "$log/clocks"
 say "# CUDA backend on a chip" "" \
   "* GPU: $(nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem --format=csv,noheader 2>&1 | head -1)" \
   "* date: $(date -u +%F)" "* commit: $(cat "$here/commit")"
@@ -90,25 +123,37 @@ fi
 
 say "" "## Tests"
 ops='*cuda_threads*'
-check "kernels, the op suite" 240 "$bin/kernels_tests" --gtest_brief=1 \
+check "kernels, the op suite" 120 "$bin/kernels_tests" --gtest_brief=1 \
   --gtest_filter="$ops"
-check "models against Hugging Face" 120 "$bin/models_tests" --gtest_brief=1 \
+check "models against Hugging Face" 60 "$bin/models_tests" --gtest_brief=1 \
   --gtest_filter='*OfEveryBackend*:*OnEveryBackend*'
-check "the same greedy text as the CPU" 60 same_answer
-tail_lines=12 check "the same loss as the CPU" 60 losses
+check "the same greedy text as the CPU" 30 same_answer
+tail_lines=12 check "the same loss as the CPU" 30 losses
 
 say "" "## Speed, random weights"
-for shape in llama-1b llama2-7b llama3-8b; do
-  tail_lines=12 check "$shape, one sequence" 120 bench --shape "$shape"
+# Each group is a process of its own: a kernel that reads where it may not takes
+# the tables of its process with it, not those of the others. Every group gets
+# its tables' share of `seconds`; a minute is for what comes after.
+seconds=$((most_seconds - SECONDS - 120))
+[ "$seconds" -le 330 ] || seconds=330
+[ "$seconds" -ge 20 ] || seconds=20
+watch_clocks
+for group in T0,T0b,T2 T8 T4,T5 T1,T3 T6 T2b; do
+  tail_lines=200 check "GPU tables $group" 200 measure "$group" "$seconds"
 done
-tail_lines=12 check "llama3-8b, 64 sequences" 120 bench --shape llama3-8b \
-  --batch 64 --prompt 128 --generate 32 --repeat 1
+kill "$watcher" 2> /dev/null
+say "" "### clocks and power meanwhile" '```' \
+  "SM, memory, power, temperature" "$(cat "$log/clocks")" '```'
+for how in bench bench_in_turn; do
+  tail_lines=12 check "llama2-7b, $how" 40 "$how" --shape llama2-7b \
+    --prompt 128 --generate 64 --repeat 2
+done
 
 if command -v compute-sanitizer > /dev/null; then
   say "" "## compute-sanitizer"
   small='*cuda_threads*EveryEpilogue*:*RmsNorm*cuda_threads*:*StoreKv*cuda_threads*'
-  check "memcheck" 120 sanitize memcheck "$small"
-  check "racecheck" 120 sanitize racecheck "$small"
+  check "memcheck" 60 sanitize memcheck "$small"
+  check "racecheck" 60 sanitize racecheck "$small"
 fi
 say "" "$failures checks failed."
 [ "$failures" = 0 ]

@@ -14,11 +14,13 @@
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/command_line.h"
+#include "tools/gpu_tables_command.h"
 #include "tools/kv_flag.h"
 #include "tools/machine.h"
 #include "tools/model_flags.h"
 #include "tools/profile_report.h"
 #include "tools/shapes.h"
+#include "tools/workload.h"
 
 ABSL_FLAG(std::string, shape, "",
           "random weights of a published shape instead of a model: llama-110m, "
@@ -41,22 +43,26 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kStepTokens = 256;
-constexpr int64_t kPageSize = 32;
 
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
       "zqfp-bench",
       "Prompt and generation speed, against what the machine can read and "
       "multiply.",
-      "zqfp-bench [--model DIR | --shape NAME] [--prompt N] [--generate N]",
+      "zqfp-bench [--model DIR | --shape NAME] [--prompt N] [--generate N] | "
+      "--gpu-tables[=LIST]",
       {{"what is measured",
         {"shape", "group_size", "scales", "prompt", "generate", "batch",
          "repeat", "kv"}},
        ModelFlagGroup(),
+       GpuTablesFlagGroup(),
        {"output", {"profile", "json"}}},
       "  zqfp-bench --shape llama-1b --threads 2\n"
       "  zqfp-bench --model my-model --prompt 128 --generate 64 --json\n"
-      "  zqfp-bench --shape llama-110m --profile\n"};
+      "  zqfp-bench --shape llama-110m --profile\n"
+      "  zqfp-bench --gpu-tables --tables-json tables.json\n",
+      /*repeatable=*/{},
+      /*standalone=*/{kGpuTablesFlag}};
   return info;
 }
 
@@ -78,74 +84,6 @@ struct Figure {
   nlohmann::ordered_json ToJson() const {
     return {{"median", At(0.5)}, {"min", At(0)}, {"max", At(1)}};
   }
-};
-
-// Sequences of the same length side by side, straight on Model::Forward.
-class Workload {
- public:
-  static absl::StatusOr<Workload> Create(Model* model, KvFormat kv,
-                                         int64_t batch, int64_t tokens) {
-    Workload workload(model, batch, tokens);
-    ZQFP_ASSIGN_OR_RETURN(
-        KvCache cache,
-        KvCache::Create(model->config(), {.format = ToValueFormat(kv),
-                                          .num_pages = batch * workload.pages_,
-                                          .page_size = kPageSize,
-                                          .device = model->device()}));
-    workload.cache_.emplace(std::move(cache));
-    return workload;
-  }
-
-  // Every sequence gets `count` more tokens, in steps of what the model takes.
-  absl::Status Extend(int64_t count) {
-    const int64_t per_step =
-        std::max<int64_t>(1, model_->options().max_tokens / batch_);
-    for (int64_t done = 0; done < count; done += per_step) {
-      ZQFP_RETURN_IF_ERROR(Step(std::min(per_step, count - done)));
-    }
-    return absl::OkStatus();
-  }
-
-  void Rewind(int64_t length) { length_ = length; }
-  int64_t num_steps() const { return num_steps_; }
-
- private:
-  Workload(Model* model, int64_t batch, int64_t tokens)
-      : model_(model),
-        batch_(batch),
-        pages_((tokens + kPageSize - 1) / kPageSize) {}
-
-  absl::Status Step(int64_t count) {
-    Batch step;
-    step.token_begin = {0};
-    step.page_table_stride = pages_;
-    const int64_t vocab_size = model_->config().vocab_size;
-    for (int64_t s = 0; s < batch_; ++s) {
-      for (int64_t i = 0; i < count; ++i) {
-        step.token_ids.push_back(
-            static_cast<int32_t>((7 * (length_ + i) + s) % vocab_size));
-      }
-      step.token_begin.push_back(static_cast<int32_t>(step.token_ids.size()));
-      step.context_len.push_back(static_cast<int32_t>(length_ + count));
-      step.rope_length.push_back(static_cast<int32_t>(length_ + count));
-      for (int64_t page = 0; page < pages_; ++page) {
-        step.page_table.push_back(static_cast<int32_t>(s * pages_ + page));
-      }
-      step.logit_rows.push_back(step.token_begin.back() - 1);
-    }
-    logits_.resize(static_cast<size_t>(batch_ * vocab_size));
-    length_ += count;
-    ++num_steps_;
-    return model_->Forward(step, *cache_, absl::MakeSpan(logits_));
-  }
-
-  Model* model_;
-  int64_t batch_;
-  int64_t pages_;  // of one sequence
-  int64_t length_ = 0;
-  int64_t num_steps_ = 0;
-  std::optional<KvCache> cache_;
-  std::vector<float> logits_;
 };
 
 // The prompt, or the generation.
@@ -258,9 +196,10 @@ absl::Status MeasurePhase(int64_t calls, int64_t count, int64_t batch,
 
 absl::Status Measure(Model& model, KvFormat kv, kernels::OpProfile* profile,
                      BenchResult* result) {
-  ZQFP_ASSIGN_OR_RETURN(Workload workload,
-                        Workload::Create(&model, kv, result->batch,
-                                         result->prompt + result->generate));
+  ZQFP_ASSIGN_OR_RETURN(
+      Workload workload,
+      Workload::Create(&model, ToValueFormat(kv), result->batch,
+                       result->prompt + result->generate));
   ZQFP_RETURN_IF_ERROR(workload.Extend(std::min<int64_t>(8, result->prompt)));
   for (int64_t i = 0; i < absl::GetFlag(FLAGS_repeat); ++i) {
     workload.Rewind(0);
@@ -341,6 +280,10 @@ void PrintJson(const BenchResult& r) {
 }
 
 absl::Status Run() {
+  if (WantsGpuTables()) {
+    return RunGpuTables(absl::GetFlag(FLAGS_json) ? GpuTablesOutput::kJson
+                                                  : GpuTablesOutput::kText);
+  }
   ZQFP_RETURN_IF_ERROR(CheckCounts());
   ZQFP_ASSIGN_OR_RETURN(const KvFormat kv,
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));

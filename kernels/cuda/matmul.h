@@ -15,6 +15,11 @@ namespace zqfp::kernels::cuda {
 // share.
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
+// The HMMA kernel of MatmulA8, however many tokens there are. `inner` is V x of
+// a low-rank branch, or null; `workspace` is MatmulA8's without it.
+void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
+                const Exec& exec);
+
 // Device::DescribeMatmul.
 std::string DescribeMatmulKernels(const WeightView& weight, bool a8);
 

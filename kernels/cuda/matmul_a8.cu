@@ -299,6 +299,11 @@ bool HaveOneKernel(const WeightView& a, const WeightView& b) {
 
 }  // namespace
 
+void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
+                const Exec& exec) {
+  LaunchGroup(&args, 1, &inner, workspace, exec);
+}
+
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   if (args.m == 0) return;
   ZQFP_CHECK(args.weight.packed != nullptr);
@@ -310,7 +315,7 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   const int64_t done = MatmulFp8(args, inner, rest, exec);
   if (done == args.m) return;
   if (done > 0) return MatmulA8(TokensFrom(args, done), exec);
-  LaunchGroup(&args, 1, &inner, rest, exec);
+  MatmulHmma(args, inner, rest, exec);
 }
 
 void MatmulA8Group(const MatmulA8Args* group, int size,

@@ -55,10 +55,10 @@ void AddBranch(const MatmulA8Args& args, int64_t m, const float* inner,
 }  // namespace
 
 int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
-                  uint8_t* workspace, const Exec& exec) {
+                  uint8_t* workspace, const Exec& exec, int64_t least_tokens) {
   const WeightView& weight = args.weight;
   const int64_t m = args.m / kFp8GemmMultiple * kFp8GemmMultiple;
-  if (!FitsFp8Rows(weight.format) || args.m < kFp8LeastTokens) return 0;
+  if (!FitsFp8Rows(weight.format) || args.m < least_tokens || m == 0) return 0;
   const PackedWeight w = DescribePacked(weight, weight.packed);
   const int64_t n = weight.n, rows = PieceRows(n, weight.k);
   const auto piece = [&](int64_t first) {

@@ -2,8 +2,9 @@
 #ifndef ZQFP_TESTS_CUDA_EMULATOR_CUBLASLT_H_
 #define ZQFP_TESTS_CUDA_EMULATOR_CUBLASLT_H_
 
-// The part of cuBLASLt that kernels/cuda calls, for FP8 products with row and
-// token scales. What the library refuses on Hopper is refused here.
+// The part of cuBLASLt that kernels/cuda calls: products of FP8 with row and
+// token scales, and of BF16. What the library refuses on Hopper is refused
+// here.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +21,7 @@ enum cublasStatus_t {
 };
 enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
 enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68 };
-enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_8F_E4M3 = 28 };
+enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16BF = 14, CUDA_R_8F_E4M3 = 28 };
 enum cublasLtMatmulMatrixScale_t {
   CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F = 3,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// FP8 products as cuBLASLt has them on Hopper: e4m3 times e4m3 to f32, A
-// transposed, B not, one scale per row of A and per column of B.
+// Products as cuBLASLt has them on Hopper, A transposed, B not, to f32 or bf16:
+// e4m3 times e4m3 with one scale per row of A and per column of B, and bf16
+// times bf16.
 #include <string.h>
 
 #include <map>
@@ -9,7 +10,9 @@
 #include "kernels/core/float_formats.h"
 #include "kernels/cuda/cublas_lt.h"
 
+using zqfp::kernels::Bf16ToFloat;
 using zqfp::kernels::E4m3ToFloat;
+using zqfp::kernels::FloatToBf16;
 
 struct EmulatedLtHandle {};
 struct EmulatedLtOperation {
@@ -39,34 +42,58 @@ namespace {
 
 bool IsMultipleOf16(uint64_t value) { return value % 16 == 0; }
 
-// What has to hold before a kernel can be had.
-bool IsSupported(const EmulatedLtOperation& operation,
-                 const EmulatedLtLayout& a, const EmulatedLtLayout& b,
-                 const EmulatedLtLayout& c, const EmulatedLtLayout& d) {
+// Row and column scales, which FP8 has and BF16 has not.
+bool HasScales(const EmulatedLtOperation& operation) {
   const auto mode = [&](cublasLtMatmulDescAttributes_t attribute) {
     return operation.Get<int32_t>(attribute) ==
            CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
   };
+  return mode(CUBLASLT_MATMUL_DESC_A_SCALE_MODE) &&
+         mode(CUBLASLT_MATMUL_DESC_B_SCALE_MODE) &&
+         operation.Get<void*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER) !=
+             nullptr &&
+         operation.Get<void*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER) != nullptr;
+}
+
+// What has to hold before a kernel can be had.
+bool IsSupported(const EmulatedLtOperation& operation,
+                 const EmulatedLtLayout& a, const EmulatedLtLayout& b,
+                 const EmulatedLtLayout& c, const EmulatedLtLayout& d) {
+  const bool is_fp8 = a.type == CUDA_R_8F_E4M3;
+  const bool fits_fp8 = IsMultipleOf16(a.rows) && IsMultipleOf16(a.columns) &&
+                        IsMultipleOf16(b.columns) && a.leading % 16 == 0 &&
+                        b.leading % 16 == 0 && d.leading % 4 == 0;
   return operation.Get<cublasOperation_t>(CUBLASLT_MATMUL_DESC_TRANSA) ==
              CUBLAS_OP_T &&
          operation.Get<cublasOperation_t>(CUBLASLT_MATMUL_DESC_TRANSB) ==
              CUBLAS_OP_N &&
-         mode(CUBLASLT_MATMUL_DESC_A_SCALE_MODE) &&
-         mode(CUBLASLT_MATMUL_DESC_B_SCALE_MODE) &&
-         operation.Get<void*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER) !=
-             nullptr &&
-         operation.Get<void*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER) !=
-             nullptr &&
-         a.type == CUDA_R_8F_E4M3 && b.type == CUDA_R_8F_E4M3 &&
-         c.type == CUDA_R_32F && d.type == CUDA_R_32F && a.rows == b.rows &&
+         (is_fp8 ? HasScales(operation) && fits_fp8 : a.type == CUDA_R_16BF) &&
+         b.type == a.type && c.type == d.type &&
+         (d.type == CUDA_R_32F || d.type == CUDA_R_16BF) && a.rows == b.rows &&
          a.columns == d.rows && b.columns == d.columns && c.rows == d.rows &&
          c.columns == d.columns && c.leading == d.leading &&
-         IsMultipleOf16(a.rows) && IsMultipleOf16(a.columns) &&
-         IsMultipleOf16(b.columns) &&
          a.leading >= static_cast<int64_t>(a.rows) &&
          b.leading >= static_cast<int64_t>(b.rows) &&
-         d.leading >= static_cast<int64_t>(d.rows) && a.leading % 16 == 0 &&
-         b.leading % 16 == 0 && d.leading % 4 == 0;
+         d.leading >= static_cast<int64_t>(d.rows);
+}
+
+float Element(const void* matrix, cudaDataType_t type, uint64_t at) {
+  switch (type) {
+    case CUDA_R_8F_E4M3:
+      return E4m3ToFloat(static_cast<const uint8_t*>(matrix)[at]);
+    case CUDA_R_16BF:
+      return Bf16ToFloat(static_cast<const uint16_t*>(matrix)[at]);
+    default:
+      return static_cast<const float*>(matrix)[at];
+  }
+}
+
+void SetElement(void* matrix, cudaDataType_t type, uint64_t at, double value) {
+  if (type == CUDA_R_16BF) {
+    static_cast<uint16_t*>(matrix)[at] = FloatToBf16(static_cast<float>(value));
+  } else {
+    static_cast<float*>(matrix)[at] = static_cast<float>(value);
+  }
 }
 
 bool IsAligned(const void* pointer) {
@@ -165,31 +192,31 @@ namespace {
 
 // What a call has to do, once it is its turn on the stream.
 struct Product {
-  uint64_t m, n, k;
-  const uint8_t* weights;
-  int64_t weights_stride;
-  const float* row_scale;
-  const uint8_t* tokens;
-  int64_t tokens_stride;
+  EmulatedLtLayout a_layout, b_layout, d_layout;
+  const void* a;
+  const void* b;
+  const float* row_scale;  // or null, both
   const float* column_scale;
   float unit;
   float share;  // of `added`
-  const float* added;
-  float* y;
-  int64_t y_stride;
+  const void* added;
+  void* d;
 
   void Run() const {
-    for (uint64_t j = 0; j < m; ++j) {
-      for (uint64_t i = 0; i < n; ++i) {
-        double sum = 0;
-        for (uint64_t l = 0; l < k; ++l) {
-          sum += double{E4m3ToFloat(weights[i * weights_stride + l])} *
-                 E4m3ToFloat(tokens[j * tokens_stride + l]);
+    for (uint64_t j = 0; j < d_layout.columns; ++j) {
+      for (uint64_t i = 0; i < d_layout.rows; ++i) {
+        double value = 0;
+        for (uint64_t l = 0; l < a_layout.rows; ++l) {
+          value += double{Element(a, a_layout.type, i * a_layout.leading + l)} *
+                   Element(b, b_layout.type, j * b_layout.leading + l);
         }
-        const uint64_t at = j * y_stride + i;
-        double value = sum * unit * row_scale[i] * column_scale[j];
-        if (share != 0) value += share * added[at];
-        y[at] = static_cast<float>(value);
+        value *= unit;
+        if (row_scale != nullptr) {
+          value *= double{row_scale[i]} * column_scale[j];
+        }
+        const uint64_t at = j * d_layout.leading + i;
+        if (share != 0) value += share * Element(added, d_layout.type, at);
+        SetElement(d, d_layout.type, at, value);
       }
     }
   }
@@ -212,22 +239,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   const Product product = {
-      .m = d_layout->columns,
-      .n = d_layout->rows,
-      .k = a_layout->rows,
-      .weights = static_cast<const uint8_t*>(a),
-      .weights_stride = a_layout->leading,
+      .a_layout = *a_layout,
+      .b_layout = *b_layout,
+      .d_layout = *d_layout,
+      .a = a,
+      .b = b,
       .row_scale =
           operation->Get<const float*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER),
-      .tokens = static_cast<const uint8_t*>(b),
-      .tokens_stride = b_layout->leading,
       .column_scale =
           operation->Get<const float*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER),
       .unit = *static_cast<const float*>(alpha),
       .share = *static_cast<const float*>(beta),
-      .added = static_cast<const float*>(c),
-      .y = static_cast<float*>(d),
-      .y_stride = d_layout->leading};
+      .added = c,
+      .d = d};
   zqfp::kernels::emulator::Enqueue([=] {
     // Whoever else has something there learns that it is gone.
     memset(workspace, 0xff, workspace_bytes);

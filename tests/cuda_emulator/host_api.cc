@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <chrono>
 #include <map>
 #include <utility>
 #include <vector>
@@ -145,7 +146,12 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes,
   return cudaSuccess;
 }
 
-// A stream and an event are any address that is not null.
+// When it was recorded.
+struct CUevent_st {
+  std::chrono::steady_clock::time_point time;
+};
+
+// A stream is any address that is not null.
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   static char any;
   *stream = reinterpret_cast<cudaStream_t>(&any);
@@ -160,13 +166,27 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
                              : Note(cudaErrorStreamCaptureUnsupported);
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  static char any;
-  *event = reinterpret_cast<cudaEvent_t>(&any);
+  *event = new CUevent_st;
   return cudaSuccess;
 }
-cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  return cudaEventCreateWithFlags(event, 0);
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  event->time = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start,
+                                 cudaEvent_t end) {
+  *milliseconds =
+      std::chrono::duration<float, std::milli>(end->time - start->time).count();
+  return cudaSuccess;
+}
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
   if (captured != nullptr) return Note(cudaErrorIllegalState);

@@ -2,6 +2,7 @@
 // Makes the emulated kernels a backend of the test program, "cuda_emulated".
 #include "kernels/backend.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/lab.h"
 #include "kernels/cuda/table.h"
 
 namespace zqfp::kernels {
@@ -17,8 +18,10 @@ const OpTable& Table() {
 }
 
 [[maybe_unused]] const bool is_registered = [] {
-  RegisterDeviceBackend(
-      {.table = &Table(), .open = cuda::OpenDevice, .automatic = false});
+  RegisterDeviceBackend({.table = &Table(),
+                         .open = cuda::OpenDevice,
+                         .automatic = false,
+                         .open_lab = cuda::OpenLab});
   return true;
 }();
 

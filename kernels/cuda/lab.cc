@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/lab.h"
+
+#include <cuda_runtime.h>
+
+#include "kernels/core/status_macros.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/ceilings.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/library_gemm.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_fp8.h"
+#include "kernels/cuda/pack_weight.h"
+#include "kernels/cuda/random_fill.h"
+#include "kernels/cuda/stopwatch.h"
+#include "kernels/cuda/unpack_fp8.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+class CudaLab final : public DeviceLab {
+ public:
+  explicit CudaLab(Device* device)
+      : device_(*device), exec_({.stream = device->stream()}) {}
+
+  Device& device() override { return device_; }
+
+  absl::StatusOr<Timing> TimeRepeated(
+      const TimeLimits& limits,
+      const std::function<void(int64_t call)>& enqueue) override {
+    return TimeCalls(device_, limits, enqueue);
+  }
+
+  void Fill(RandomKind kind, uint64_t seed, float unit, int64_t count,
+            void* memory) override {
+    RandomFill(kind, seed, unit, count, memory, exec_);
+  }
+
+  absl::StatusOr<PlacedWeight> Pack(const WeightView& weight) override {
+    const int64_t num_bytes = DescribePacked(weight, nullptr).num_bytes;
+    PlacedWeight placed;
+    ZQFP_ASSIGN_OR_RETURN(DeviceMemory packed, device_.Allocate(num_bytes));
+    PackWeight(weight, packed.get(), exec_);
+    ZQFP_RETURN_IF_ERROR(device_.Synchronize());
+    placed.view = weight;
+    placed.view.packed = packed.get();
+    placed.view.data = nullptr;
+    placed.view.row_scale = placed.view.group_scale = nullptr;
+    placed.view.shift = placed.view.scale_code = nullptr;
+    placed.memory.push_back(std::move(packed));
+    return placed;
+  }
+
+  void Copy(const void* from, int64_t num_bytes, void* to) override {
+    (void)cudaMemcpyAsync(to, from, static_cast<size_t>(num_bytes),
+                          cudaMemcpyDeviceToDevice,
+                          static_cast<cudaStream_t>(exec_.stream));
+  }
+  void Read(const void* from, int64_t num_bytes, void* sums) override {
+    ReadCeiling(from, num_bytes, sums, exec_);
+  }
+  void Nothing(LaunchOverlap overlap) override {
+    NothingCeiling(overlap, exec_);
+  }
+  int64_t Multiply(int64_t rounds, void* sink) override {
+    return HmmaCeiling(rounds, sink, exec_);
+  }
+
+  int64_t NumAlgorithms(const LibraryGemm& gemm) override {
+    return NumLibraryAlgorithms(gemm);
+  }
+  absl::Status Multiply(const LibraryGemm& gemm, int64_t algorithm,
+                        void* workspace) override {
+    return RunLibraryGemm(gemm, algorithm, workspace, exec_);
+  }
+
+  int64_t PathWorkspaceBytes(int64_t m, int64_t k) override {
+    const int64_t hmma = MatmulWorkspaceBytes({.num_tokens = m, .k = k});
+    const int64_t fp8 =
+        MatmulFp8WorkspaceBytes(m < kFp8LeastTokens ? kFp8LeastTokens : m, k);
+    return hmma > fp8 ? hmma : fp8;
+  }
+
+  bool MatmulA8On(MatmulPath path, const MatmulA8Args& args,
+                  const Exec& exec) override {
+    auto* workspace = static_cast<uint8_t*>(exec.workspace);
+    if (path == MatmulPath::kLibrary) {
+      // The rows that it leaves to the other path would count for nothing.
+      return args.m % 16 == 0 &&
+             MatmulFp8(args, nullptr, workspace, exec, /*least_tokens=*/1) > 0;
+    }
+    MatmulHmma(args, nullptr, workspace, exec);
+    return true;
+  }
+
+  bool UnpackFp8(const WeightView& weight, void* to) override {
+    if (!FitsFp8Rows(weight.format)) return false;
+    cuda::UnpackFp8(DescribePacked(weight, weight.packed), 0, weight.n,
+                    weight.k, static_cast<uint8_t*>(to), exec_);
+    return true;
+  }
+
+  int64_t AttentionSplits(const AttentionArgs& args) override {
+    float workspace = 0;  // planned with, not written
+    const AttentionPlan decode = PlanDecode(args, &workspace);
+    return decode.tiles > 0 ? decode.splits
+                            : PlanPrefill(args, &workspace).splits;
+  }
+
+ private:
+  Device& device_;
+  Exec exec_;
+};
+
+}  // namespace
+
+absl::StatusOr<DeviceLab*> OpenLab() {
+  ZQFP_ASSIGN_OR_RETURN(Device* const device, OpenDevice());
+  static CudaLab& lab = *new CudaLab(device);
+  return &lab;
+}
+
+}  // namespace zqfp::kernels::cuda

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lab on the devices that are here: its data, its clock, its products.
+#include <fmt/format.h>
+#include <string.h>
+
+#include <cmath>
+
+#include "kernels/core/device_lab.h"
+#include "tests/kernels/test_weight.h"
+
+namespace zqfp::kernels {
+namespace {
+
+std::vector<Machine> Devices() {
+  std::vector<Machine> machines = Machines();
+  std::erase_if(machines, [](const Machine& machine) {
+    return !machine.backend.starts_with("cuda");
+  });
+  return machines;
+}
+
+class LabTest : public OpTest {
+ protected:
+  DeviceLab& lab() { return *backend().lab; }
+
+  template <typename T>
+  GuardedArray<T> Filled(RandomKind kind, uint64_t seed, float unit,
+                         int64_t count) {
+    GuardedArray<T> values(count);
+    lab().Fill(kind, seed, unit, count, values.data());
+    Wait();
+    return values;
+  }
+};
+
+TEST_P(LabTest, FillsWithTheSameValuesAsTheHost) {
+  constexpr int64_t kCount = 2000;
+  constexpr uint64_t kSeed = 12345;
+  const auto bytes = [&](RandomKind kind) {
+    return Filled<uint8_t>(kind, kSeed, 0, kCount);
+  };
+  const auto any = bytes(RandomKind::kByte);
+  const auto finite = bytes(RandomKind::kFiniteE4m3);
+  const auto normal = bytes(RandomKind::kNormalE4m3);
+  const auto shift = bytes(RandomKind::kShift);
+  const auto bf16 = Filled<uint16_t>(RandomKind::kBf16, kSeed, 0.5f, kCount);
+  const auto f32 = Filled<float>(RandomKind::kF32, kSeed, 0.5f, kCount);
+  const auto same = Filled<float>(RandomKind::kConstant, kSeed, 3.5f, kCount);
+  double square = 0, square_normal = 0;
+  for (int64_t i = 0; i < kCount; ++i) {
+    const uint64_t bits = RandomBits(kSeed, i);
+    ASSERT_EQ(any[i], RandomByte(bits));
+    ASSERT_EQ(finite[i], RandomFiniteE4m3(bits));
+    ASSERT_EQ(normal[i], RandomNormalE4m3(bits));
+    ASSERT_EQ(shift[i], RandomShift(bits));
+    ASSERT_EQ(bf16[i], FloatToBf16(RandomFloat(bits, 0.5f)));
+    ASSERT_EQ(f32[i], RandomFloat(bits, 0.5f));
+    ASSERT_EQ(same[i], 3.5f);
+    ASSERT_LE(shift[i], 3);
+    ASSERT_FALSE(std::isnan(E4m3ToFloat(finite[i])));
+    square += double{f32[i]} * f32[i];
+    square_normal += std::pow(E4m3ToFloat(normal[i]), 2);
+  }
+  EXPECT_NEAR(std::sqrt(square / kCount), 0.5, 0.03);
+  EXPECT_NEAR(std::sqrt(square_normal / kCount), 112, 6);
+}
+
+TEST_P(LabTest, PacksOnTheDeviceWhatPlaceCopiesFromTheHost) {
+  for (const WeightFormat format :
+       {WeightFormat::kE2m1Shift, WeightFormat::kE2m1Free,
+        WeightFormat::kE4m3}) {
+    std::mt19937 random(11);
+    const TestWeight weight = MakeWeight(random, format, 20, 96, 32);
+    const WeightView placed = Place(weight.view);
+    const auto packed = lab().Pack(weight.view);
+    ASSERT_TRUE(packed.ok()) << packed.status();
+    EXPECT_EQ(packed->view.data, nullptr);
+    const int64_t m = 3, k = 96, n = 20;
+    const GuardedArray<uint8_t> codes(m * k, 0x38);
+    const GuardedArray<float> scales(m, 1.0f);
+    GuardedArray<float> y = Unwritten(m * n), z = Unwritten(m * n);
+    const Exec exec = MakeExec({.num_tokens = m, .k = k, .n = n});
+    for (const auto& [view, to] :
+         {std::pair{placed, &y}, std::pair{packed->view, &z}}) {
+      ops().matmul_a8({.m = m,
+                       .x = {codes.data(), scales.data()},
+                       .weight = view,
+                       .y = to->data()},
+                      exec);
+    }
+    Wait();
+    for (int64_t i = 0; i < m * n; ++i) ASSERT_EQ(y[i], z[i]) << Name(format);
+  }
+}
+
+TEST_P(LabTest, SamplesAreWholeRotations) {
+  for (const TimedAs as : {TimedAs::kLaunches, TimedAs::kRecordedOps}) {
+    for (const auto overlap : {LaunchOverlap::kNo, LaunchOverlap::kYes}) {
+      int64_t calls = 0;
+      const auto timing = lab().TimeRepeated({.as = as,
+                                              .rotation = 3,
+                                              .sample_us = 0,
+                                              .samples = 7,
+                                              .most_seconds = 1},
+                                             [&](int64_t call) {
+                                               EXPECT_EQ(call, calls++);
+                                               lab().Nothing(overlap);
+                                             });
+      ASSERT_TRUE(timing.ok()) << timing.status();
+      EXPECT_EQ(timing->calls, 3 * timing->samples);
+      // One and a rotation to try, then the samples, or what is recorded.
+      EXPECT_EQ(calls,
+                4 + (as == TimedAs::kLaunches ? timing->calls : int64_t{3}));
+      EXPECT_GE(timing->samples, 3);
+      EXPECT_LE(timing->samples, 7);
+      EXPECT_GT(timing->min_us, 0);
+      EXPECT_GE(timing->median_us, timing->min_us);
+      EXPECT_GE(timing->p90_us, timing->median_us);
+    }
+  }
+}
+
+TEST_P(LabTest, ALaunchThatIsRefusedIsAnErrorOfTheTiming) {
+  // Fewer elements than none: a grid that no device takes.
+  const auto timing = lab().TimeRepeated({.most_seconds = 0}, [&](int64_t) {
+    lab().Fill(RandomKind::kByte, 1, 0, -10000, nullptr);
+  });
+  EXPECT_FALSE(timing.ok());
+}
+
+TEST_P(LabTest, CeilingsDoTheirWork) {
+  constexpr int64_t kBytes = 100000 / 16 * 16;
+  const auto from = Filled<uint8_t>(RandomKind::kByte, 1, 0, kBytes);
+  GuardedArray<uint8_t> to(kBytes, 0);
+  lab().Copy(from.data(), kBytes, to.data());
+  GuardedArray<uint32_t> sums(DeviceLab::kReadSumsBytes / 4, 0);
+  lab().Read(from.data(), kBytes, sums.data());
+  Wait();
+  ASSERT_EQ(memcmp(from.data(), to.data(), kBytes), 0);
+  uint32_t found = 0, wanted = 0;
+  for (const uint32_t sum : sums) found ^= sum;
+  for (int64_t i = 0; i < kBytes; i += 4) {
+    uint32_t word;
+    memcpy(&word, from.data() + i, 4);
+    wanted ^= word;
+  }
+  EXPECT_EQ(found, wanted);
+  EXPECT_EQ(lab().Multiply(3, sums.data()) % (3 * 8 * 2 * 16 * 8 * 16), 0);
+  Wait();
+}
+
+TEST_P(LabTest, TheLibrarysProductsAreProducts) {
+  constexpr int64_t kM = 16, kN = 32, kK = 48;
+  for (const ValueFormat format : {ValueFormat::kBf16, ValueFormat::kE4m3}) {
+    const bool is_fp8 = format == ValueFormat::kE4m3;
+    const auto kind = is_fp8 ? RandomKind::kNormalE4m3 : RandomKind::kBf16;
+    const int64_t width = BytesOf(kind);
+    const auto weight = [&] {
+      GuardedArray<uint8_t> values(kN * kK * width);
+      lab().Fill(kind, 1, 1, kN * kK, values.data());
+      return values;
+    }();
+    GuardedArray<uint8_t> x(kM * kK * width);
+    lab().Fill(kind, 2, 1, kM * kK, x.data());
+    const GuardedArray<float> row_scale(kN, 0.5f), token_scale(kM, 0.25f);
+    GuardedArray<float> y = Unwritten(kM * kN);
+    GuardedArray<uint8_t> workspace(DeviceLab::kLibraryWorkspaceBytes);
+    const LibraryGemm gemm = {.m = kM,
+                              .n = kN,
+                              .k = kK,
+                              .format = format,
+                              .y_format = ValueFormat::kF32,
+                              .weight = weight.data(),
+                              .row_scale = row_scale.data(),
+                              .x = x.data(),
+                              .token_scale = token_scale.data(),
+                              .y = y.data()};
+    ASSERT_GE(lab().NumAlgorithms(gemm), 1);
+    ASSERT_TRUE(lab().Multiply(gemm, 0, workspace.data()).ok());
+    EXPECT_FALSE(lab().Multiply(gemm, 99, workspace.data()).ok());
+    Wait();
+    const auto value = [&](const GuardedArray<uint8_t>& array, int64_t i) {
+      if (is_fp8) return double{E4m3ToFloat(array[i])};
+      uint16_t code;
+      memcpy(&code, array.data() + 2 * i, 2);
+      return double{Bf16ToFloat(code)};
+    };
+    for (int64_t i = 0; i < kM * kN; ++i) {
+      double sum = 0, size = 0;
+      for (int64_t j = 0; j < kK; ++j) {
+        const double product =
+            value(weight, i % kN * kK + j) * value(x, i / kN * kK + j);
+        sum += product;
+        size += std::abs(product);
+      }
+      const double scale = is_fp8 ? 0.125 : 1;
+      ASSERT_NEAR(y[i], scale * sum, 1e-3 * scale * size) << i;
+    }
+  }
+}
+
+TEST_P(LabTest, TheLibraryRefusesTokensThatAreNoMultipleOf16) {
+  const GuardedArray<float> scale(64, 1.0f);
+  for (const int64_t m : {1, 15, 17}) {
+    const LibraryGemm gemm = {.m = m,
+                              .n = 32,
+                              .k = 32,
+                              .format = ValueFormat::kE4m3,
+                              .row_scale = scale.data(),
+                              .token_scale = scale.data()};
+    if (backend().name == "cuda") continue;  // a question to the chip
+    EXPECT_EQ(lab().NumAlgorithms(gemm), 0) << m;
+  }
+}
+
+// Each path alone does what the op does.
+TEST_P(LabTest, BothPathsAreTheOp) {
+  constexpr int64_t kM = 32, kN = 48, kK = 64;
+  std::mt19937 random(5);
+  const TestWeight weight =
+      MakeWeight(random, WeightFormat::kE2m1Shift, kN, kK, 32);
+  const auto codes = Filled<uint8_t>(RandomKind::kNormalE4m3, 3, 0, kM * kK);
+  const GuardedArray<float> scales(kM, 0.01f);
+  GuardedArray<uint8_t> workspace(lab().PathWorkspaceBytes(kM, kK));
+  Exec exec = MakeExec({});
+  exec.workspace = workspace.data();
+  std::vector<double> x;
+  for (int64_t i = 0; i < kM * kK; ++i) {
+    x.push_back(0.01f * double{E4m3ToFloat(codes[i])});
+  }
+  const double bound = backend().name == "cuda" ? 5e-4 : 1e-5;
+  const std::vector<Expected> wanted =
+      ExactMatmul(x, weight, kM, nullptr, nullptr, bound);
+  for (const MatmulPath path : {MatmulPath::kHmma, MatmulPath::kLibrary}) {
+    GuardedArray<float> y = Unwritten(kM * kN);
+    MatmulA8Args args = {.m = kM,
+                         .x = {codes.data(), scales.data()},
+                         .weight = Place(weight.view),
+                         .y = y.data()};
+    ASSERT_TRUE(lab().MatmulA8On(path, args, exec));
+    Wait();
+    ExpectClose(y, wanted, fmt::format("path {}", static_cast<int>(path)));
+    args.m = 9;
+    EXPECT_EQ(lab().MatmulA8On(path, args, exec), path == MatmulPath::kHmma);
+    Wait();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, LabTest, ::testing::ValuesIn(Devices()),
+                         MachineName);
+
+}  // namespace
+}  // namespace zqfp::kernels

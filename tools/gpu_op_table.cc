@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/gpu_op_table.h"
+
+#include <fmt/format.h>
+
+#include "kernels/core/status_macros.h"
+#include "kernels/op_work.h"
+
+namespace zqfp::tools {
+namespace {
+
+using kernels::DeviceMemory;
+using kernels::Exec;
+using kernels::RandomKind;
+using kernels::Timing;
+using kernels::ValueFormat;
+
+using Row = std::vector<Cell>;
+
+// The arrays that any of the ops reads or writes, for up to `most` tokens. As
+// in a model, an op finds in the cache what the one before left there.
+class OpArrays {
+ public:
+  static absl::StatusOr<OpArrays> Create(GpuBench& bench, int64_t most) {
+    const GpuTableSizes& sizes = bench.sizes();
+    OpArrays arrays;
+    const int64_t wide = std::max(sizes.ffn_dim, sizes.model_dim);
+    for (DeviceMemory* memory : {&arrays.x_, &arrays.z_, &arrays.y_}) {
+      ZQFP_ASSIGN_OR_RETURN(*memory,
+                            bench.Random(RandomKind::kF32, most * wide));
+    }
+    // Pages of keys and values are whole ones.
+    const int64_t slots = 2 * (most + sizes.page_size);
+    ZQFP_ASSIGN_OR_RETURN(arrays.codes_, bench.device().Allocate(slots * wide));
+    ZQFP_ASSIGN_OR_RETURN(
+        arrays.scale_,
+        bench.device().Allocate(slots * sizes.model_dim / sizes.head_dim * 4));
+    // Of 45 degrees, so that what is turned again and again stays as long.
+    ZQFP_ASSIGN_OR_RETURN(arrays.angle_,
+                          bench.Random(RandomKind::kConstant,
+                                       most * sizes.head_dim / 2, 0.70710678f));
+    ZQFP_ASSIGN_OR_RETURN(arrays.row_, bench.Random(RandomKind::kF32, wide));
+    const int64_t rows = std::max(sizes.vocab_size, most);
+    ZQFP_ASSIGN_OR_RETURN(
+        arrays.table_, bench.Random(RandomKind::kBf16, rows * sizes.model_dim));
+    std::vector<int32_t> ids, counting;
+    for (int64_t i = 0; i < most + 2; ++i) {
+      ids.push_back(static_cast<int32_t>(i * 7919 % sizes.vocab_size));
+      counting.push_back(static_cast<int32_t>(i));
+    }
+    const auto place = [&](const std::vector<int32_t>& values) {
+      return bench.Upload(values.data(),
+                          static_cast<int64_t>(values.size() * 4));
+    };
+    ZQFP_ASSIGN_OR_RETURN(arrays.ids_, place(ids));
+    ZQFP_ASSIGN_OR_RETURN(arrays.counting_, place(counting));
+    arrays.most_ = most;
+    return arrays;
+  }
+
+  int64_t most() const { return most_; }
+  float* x() const { return static_cast<float*>(x_.get()); }
+  float* z() const { return static_cast<float*>(z_.get()); }
+  float* y() const { return static_cast<float*>(y_.get()); }
+  uint8_t* codes() const { return static_cast<uint8_t*>(codes_.get()); }
+  float* scale() const { return static_cast<float*>(scale_.get()); }
+  const float* angle() const {  // cosines, and sines
+    return static_cast<const float*>(angle_.get());
+  }
+  const float* row() const { return static_cast<const float*>(row_.get()); }
+  const void* table() const { return table_.get(); }
+  // Below vocab_size; 0, 1, 2 ..
+  const int32_t* ids() const { return static_cast<const int32_t*>(ids_.get()); }
+  const int32_t* counting() const {
+    return static_cast<const int32_t*>(counting_.get());
+  }
+
+ private:
+  int64_t most_ = 0;
+  DeviceMemory x_, z_, y_, codes_, scale_, angle_, row_, table_, ids_,
+      counting_;
+};
+
+// One op with its arguments for m tokens.
+struct OpCase {
+  std::string name;
+  kernels::OpWork work;
+  std::function<void(const Exec&)> run;
+};
+
+template <typename Args>
+OpCase Case(std::string name, void (*op)(const Args&, const Exec&) noexcept,
+            const Args& args) {
+  return {std::move(name), kernels::Work(args),
+          [op, args](const Exec& exec) { op(args, exec); }};
+}
+
+std::vector<OpCase> RowOps(const GpuBench& bench, const OpArrays& a,
+                           int64_t m) {
+  const kernels::OpTable& ops = bench.ops();
+  const int64_t dim = bench.sizes().model_dim, ffn = bench.sizes().ffn_dim;
+  return {
+      Case<kernels::RmsNormArgs>("rms_norm", ops.rms_norm,
+                                 {.num_rows = m,
+                                  .dim = dim,
+                                  .epsilon = 1e-5f,
+                                  .x = a.x(),
+                                  .weight = a.row(),
+                                  .y = a.y()}),
+      Case<kernels::LayerNormArgs>("layer_norm", ops.layer_norm,
+                                   {.num_rows = m,
+                                    .dim = dim,
+                                    .epsilon = 1e-5f,
+                                    .x = a.x(),
+                                    .weight = a.row(),
+                                    .bias = a.row(),
+                                    .y = a.y()}),
+      Case<kernels::QuantizeTokensArgs>("quantize_tokens", ops.quantize_tokens,
+                                        {.num_tokens = m,
+                                         .dim = dim,
+                                         .x = a.x(),
+                                         .q = a.codes(),
+                                         .scale = a.scale()}),
+      Case<kernels::QuantizeTokensArgs>("quantize_tokens, ffn",
+                                        ops.quantize_tokens,
+                                        {.num_tokens = m,
+                                         .dim = ffn,
+                                         .x = a.x(),
+                                         .q = a.codes(),
+                                         .scale = a.scale()}),
+      Case<kernels::ActivateArgs>(
+          "activate silu, ffn", ops.activate,
+          {.num_tokens = m, .dim = ffn, .x = a.x(), .up = a.z(), .y = a.y()}),
+      Case<kernels::SoftcapArgs>(
+          "softcap", ops.softcap,
+          {.num_rows = m, .dim = dim, .cap = 30, .x = a.y()}),
+      Case<kernels::GatherRowsArgs>("gather_rows", ops.gather_rows,
+                                    {.num_rows = m,
+                                     .num_x_rows = a.most(),
+                                     .dim = dim,
+                                     .row = a.counting(),
+                                     .x = a.x(),
+                                     .y = a.y()})};
+}
+
+kernels::RopeArgs RopeOf(const GpuBench& bench, const OpArrays& a, int64_t m,
+                         float* x) {
+  const int64_t head_dim = bench.sizes().head_dim;
+  return {.num_tokens = m,
+          .num_heads = bench.sizes().model_dim / head_dim,
+          .head_dim = head_dim,
+          .rotary_dim = head_dim,
+          .cos = a.angle(),
+          .sin = a.angle(),
+          .x = x};
+}
+
+// As many sequences as tokens, all in the pages 0, 1, 2 ..: sequence s stores
+// the token at position s.
+kernels::StoreKvArgs StoreOf(const GpuBench& bench, const OpArrays& a,
+                             int64_t m) {
+  const GpuTableSizes& sizes = bench.sizes();
+  const int64_t heads = sizes.model_dim / sizes.head_dim;
+  const int64_t pages = (m + sizes.page_size - 1) / sizes.page_size;
+  return {.batch = {.num_sequences = m,
+                    .token_begin = a.counting(),
+                    .context_len = a.counting() + 1,
+                    .page_table = a.counting(),
+                    .page_table_stride = 0,
+                    .num_tokens = m,
+                    .most_tokens = 1,
+                    .longest_context = m},
+          .k = a.x(),
+          .v = a.z(),
+          .pages = {.format = ValueFormat::kE4m3,
+                    .num_pages = pages,
+                    .num_kv_heads = heads,
+                    .page_size = sizes.page_size,
+                    .head_dim = sizes.head_dim,
+                    .k = a.codes(),
+                    .v = a.codes() + pages * sizes.page_size * sizes.model_dim,
+                    .k_scale = a.scale(),
+                    .v_scale = a.scale() + pages * sizes.page_size * heads}};
+}
+
+std::vector<OpCase> TokenOps(const GpuBench& bench, const OpArrays& a,
+                             int64_t m) {
+  const kernels::OpTable& ops = bench.ops();
+  const GpuTableSizes& sizes = bench.sizes();
+  const int64_t dim = sizes.model_dim;
+  return {
+      Case<kernels::EmbedArgs>("embed bf16", ops.embed,
+                               {.num_tokens = m,
+                                .vocab_size = sizes.vocab_size,
+                                .model_dim = dim,
+                                .id = a.ids(),
+                                .table_format = ValueFormat::kBf16,
+                                .table = a.table(),
+                                .y = a.y()}),
+      Case<kernels::AddPositionsArgs>("add_positions bf16", ops.add_positions,
+                                      {.num_tokens = m,
+                                       .num_positions = a.most(),
+                                       .model_dim = dim,
+                                       .position = a.counting(),
+                                       .table_format = ValueFormat::kBf16,
+                                       .table = a.table(),
+                                       .x = a.y()}),
+      Case<kernels::RopeArgs>("rope", ops.rope, RopeOf(bench, a, m, a.y())),
+      Case<kernels::StoreKvArgs>("store_kv e4m3", ops.store_kv,
+                                 StoreOf(bench, a, m))};
+}
+
+// Those that the backend has.
+std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
+                             int64_t m) {
+  const kernels::FusedOps& fused = bench.ops().fused;
+  const int64_t dim = bench.sizes().model_dim, ffn = bench.sizes().ffn_dim;
+  std::vector<OpCase> cases;
+  if (fused.rms_norm_quantize != nullptr) {
+    const kernels::RmsNormArgs norm = {.num_rows = m,
+                                       .dim = dim,
+                                       .epsilon = 1e-5f,
+                                       .x = a.x(),
+                                       .weight = a.row(),
+                                       .y = a.y()};
+    const kernels::QuantizeTokensArgs quantize = {
+        .num_tokens = m, .dim = dim, .q = a.codes(), .scale = a.scale()};
+    cases.push_back({"rms_norm_quantize",
+                     {.bytes = 4 * dim * (m + 1) + m * (dim + 4)},
+                     [=](const Exec& exec) {
+                       fused.rms_norm_quantize(norm, quantize, exec);
+                     }});
+  }
+  if (fused.activate_quantize != nullptr) {
+    const kernels::ActivateArgs activate = {
+        .num_tokens = m, .dim = ffn, .x = a.x(), .up = a.z(), .y = a.y()};
+    const kernels::QuantizeTokensArgs quantize = {
+        .num_tokens = m, .dim = ffn, .q = a.codes(), .scale = a.scale()};
+    cases.push_back({"activate_quantize",
+                     {.bytes = m * (9 * ffn + 4)},
+                     [=](const Exec& exec) {
+                       fused.activate_quantize(activate, quantize, exec);
+                     }});
+  }
+  if (fused.rope_store_kv != nullptr) {
+    const kernels::RopeArgs queries = RopeOf(bench, a, m, a.y());
+    const kernels::RopeArgs keys = RopeOf(bench, a, m, a.x());
+    const kernels::StoreKvArgs store = StoreOf(bench, a, m);
+    // The keys are read once.
+    const int64_t bytes = kernels::Work(queries).bytes +
+                          kernels::Work(keys).bytes +
+                          kernels::Work(store).bytes - 4 * m * dim;
+    cases.push_back({"rope_store_kv", {.bytes = bytes}, [=](const Exec& exec) {
+                       fused.rope_store_kv(queries, keys, store, exec);
+                     }});
+  }
+  return cases;
+}
+
+absl::StatusOr<Row> OpRow(GpuBench& bench, const OpCase& op, int64_t m) {
+  ZQFP_ASSIGN_OR_RETURN(const Exec exec, bench.ExecWith(0));
+  ZQFP_ASSIGN_OR_RETURN(const Timing timing,
+                        bench.Time(1, [&](int64_t) { op.run(exec); }));
+  const auto bytes = static_cast<double>(op.work.bytes);
+  const double us = timing.median_us;
+  return Row{op.name,
+             static_cast<double>(m),
+             us,
+             timing.min_us,
+             timing.p90_us,
+             bytes / us / 1e3,
+             bench.ceilings().FloorUs(bytes, 0) / us};
+}
+
+}  // namespace
+
+void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
+  const GpuTableSizes& sizes = bench.sizes();
+  table->title = fmt::format("small ops, model_dim {}, ffn_dim {}",
+                             sizes.model_dim, sizes.ffn_dim);
+  table->columns = {{"op", "op"},
+                    {"m", "M", 0},
+                    {"us", "us", 2},
+                    {"min_us", "min", 2},
+                    {"p90_us", "p90", 2},
+                    {"gb_per_s", "GB/s", 1},
+                    {"floor_share", "of floor", 2}};
+  const int64_t most =
+      *std::max_element(sizes.op_tokens.begin(), sizes.op_tokens.end());
+  const absl::StatusOr<OpArrays> arrays = OpArrays::Create(bench, most);
+  if (!arrays.ok()) {
+    table->failed.push_back(std::string(arrays.status().message()));
+    return;
+  }
+  std::vector<RowJob> jobs;
+  for (const int64_t m : sizes.op_tokens) {
+    std::vector<OpCase> cases = RowOps(bench, *arrays, m);
+    for (OpCase& op : TokenOps(bench, *arrays, m)) {
+      cases.push_back(std::move(op));
+    }
+    for (OpCase& op : FusedOps(bench, *arrays, m)) {
+      cases.push_back(std::move(op));
+    }
+    for (const OpCase& op : cases) {
+      jobs.push_back({fmt::format("{} M={}", op.name, m),
+                      [&bench, op, m] { return OpRow(bench, op, m); }});
+    }
+  }
+  MeasureRows(jobs, deadline, table);
+  table->notes = {
+      "from the cache where it fits, as in a model: more than all of the "
+      "memory's bandwidth is possible. Nothing takes less than T0's launch in "
+      "a graph"};
+}
+
+}  // namespace zqfp::tools

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/gpu_sizes.h"
+
+#include "tools/shapes.h"
+
+namespace zqfp::tools {
+
+// Llama-3-8B's "o" is Llama-2-7B's.
+GpuTableSizes FullSizes() {
+  GpuTableSizes sizes;
+  sizes.matrices = {{"llama2-7b", "qkv", 12288, 4096},
+                    {"llama2-7b", "o", 4096, 4096},
+                    {"llama2-7b", "gate-up", 22016, 4096},
+                    {"llama2-7b", "down", 4096, 11008},
+                    {"llama3-8b", "qkv", 6144, 4096},
+                    {"llama3-8b", "gate-up", 28672, 4096},
+                    {"llama3-8b", "down", 4096, 14336},
+                    {"llama2-70b", "gate-up", 57344, 8192},
+                    {"llama2-70b", "down", 8192, 28672},
+                    {"llama2-70b", "qkv", 10240, 8192},
+                    {"llama2-70b", "o", 8192, 8192},
+                    {"llama2-13b", "qkv", 15360, 5120},
+                    {"llama2-13b", "o", 5120, 5120},
+                    {"llama2-13b", "gate-up", 27648, 5120},
+                    {"llama2-13b", "down", 5120, 13824}};
+  QuantizationConfig quantization;
+  quantization.group_size = sizes.group_size;
+  quantization.constraint = ScaleConstraint::kM2;
+  for (const char* name : {"llama2-7b", "llama3-8b"}) {
+    const absl::StatusOr<Config> config = ShapeConfig(name, quantization);
+    if (config.ok()) sizes.models.push_back({name, *config});
+  }
+  return sizes;
+}
+
+}  // namespace zqfp::tools
