@@ -23,6 +23,7 @@
 namespace zqfp::kernels::emulator {
 
 inline constexpr int kWarpSize = 32;
+inline constexpr int kWarpgroupSize = 4 * kWarpSize;
 
 struct GridShape {
   dim3 grid;
@@ -52,6 +53,9 @@ void SyncBlock();
 const LaneSlot* Exchange(Collective kind, unsigned mask, const void* data,
                          int num_bytes);
 
+// The same for the 128 threads of a warpgroup, whose slots it returns.
+const LaneSlot* ExchangeInWarpgroup(const void* data, int num_bytes);
+
 // Waits until ready(context); the others run meanwhile.
 void WaitUntil(bool (*ready)(void* context), void* context);
 
@@ -64,6 +68,18 @@ int ThreadNumber();
 void NoteCopy(void* to, const void* from, int num_bytes);
 void CloseCopyGroup();
 void FinishCopies(int num_left);
+
+// Whether every thread of the block that has waited for copies let the async
+// proxy know; the running thread does so.
+bool CopiesAreFenced();
+void FenceCopies();
+
+// Notes an asynchronous product of the running thread in its open group, closes
+// the group, finishes all groups but the latest `num_left`. A thread that ends
+// with one unfinished is an error.
+void NoteProduct(std::function<void()> finish);
+void CloseProductGroup();
+void FinishProducts(int num_left);
 
 // Notes a copy of the block that its `barrier` counts; does those of a barrier.
 // A block that ends with one open is an error.
