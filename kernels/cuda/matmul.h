@@ -15,6 +15,9 @@ namespace zqfp::kernels::cuda {
 // share.
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept;
 
+// Of the device; those of an H100 where that cannot be asked.
+int64_t NumMultiprocessors();
+
 // Device::DescribeMatmul.
 std::string DescribeMatmulKernels(const WeightView& weight, bool a8);
 

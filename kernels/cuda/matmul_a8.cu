@@ -5,109 +5,20 @@
 #include "kernels/cuda/low_rank.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_fp8.h"
-#include "kernels/cuda/matmul_output.h"
+#include "kernels/cuda/matmul_tile.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
 
-// How many blocks have left their partial sum of a tile, by the first of them.
-// Zero between launches: the last block to arrive resets it. Launches follow
-// one another on the one stream of the process.
-__device__ unsigned arrivals[kMaxBlocks];
-
 struct A8Params {
-  HmmaOperands operands;
-  MatmulOutput output;
-  MatmulPlan plan;
-  float* partial_sums;  // [num_blocks, 2, tokens, rows]
+  TileOperands operands;
+  TileOutput out;
+  int token_tiles;  // of 8 tokens, in a tile
 };
 
-// The sum of all depth groups.
 template <class Tile>
-__device__ float DepthSum(const float* shared, int at) {
-  const float* from =
-      shared + at / Tile::kRows * Tile::kSumStride + at % Tile::kRows;
-  float sum = from[0];
-  for (int depth = 1; depth < Tile::kDepthWarps; ++depth) {
-    sum += from[depth * Tile::kTokens * Tile::kSumStride];
-  }
-  return sum;
-}
-
-template <class Tile>
-__device__ float* PartialSums(const A8Params& params, int block, int part) {
-  return params.partial_sums +
-         (int64_t{block} * 2 + part) * int64_t{Tile::kTokens * Tile::kRows};
-}
-
-// The sum of what all blocks of a tile have left in the workspace, in their
-// order.
-template <class Tile>
-__device__ float BlockSum(const A8Params& params, int tile, int at) {
-  const WorkSplit& split = params.plan.split;
-  const int first = split.FirstBlock(tile);
-  const int last = split.LastBlock(tile);
-  float sum = PartialSums<Tile>(params, first, split.PartOf(first, tile))[at];
-  for (int block = first + 1; block <= last; ++block) {
-    sum += PartialSums<Tile>(params, block, 0)[at];
-  }
-  return sum;
-}
-
-// True in all threads of the last of the blocks that have written their partial
-// sums of a tile.
-__device__ bool IsLastToArrive(int first_block, int last_block) {
-  __shared__ bool is_last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const unsigned before = atomicAdd(&arrivals[first_block], 1u);
-    is_last = before == static_cast<unsigned>(last_block - first_block);
-    if (is_last) arrivals[first_block] = 0;
-  }
-  __syncthreads();
-  __threadfence();
-  return is_last;
-}
-
-// Leaves the sums of this block in the workspace. True in the last block of the
-// tile: all sums are there.
-template <class Tile>
-__device__ bool LeavePartialSums(const A8Params& params, int tile,
-                                 int num_outputs, const float* shared) {
-  const WorkSplit& split = params.plan.split;
-  const int block = static_cast<int>(blockIdx.x);
-  float* mine = PartialSums<Tile>(params, block, split.PartOf(block, tile));
-#pragma unroll 1
-  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
-       at += kMatmulThreads) {
-    mine[at] = DepthSum<Tile>(shared, at);
-  }
-  return IsLastToArrive(split.FirstBlock(tile), split.LastBlock(tile));
-}
-
-// Stores the outputs of a tile, from the sums in shared memory where this block
-// has all of K, or from those in the workspace.
-template <class Tile>
-__device__ void StoreTile(const A8Params& params, const HmmaSegment& segment,
-                          int tile, int num_outputs, bool has_all,
-                          const float* shared) {
-#pragma unroll 1
-  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
-       at += kMatmulThreads) {
-    const int64_t row = segment.first_row + at % Tile::kRows;
-    if (row >= params.output.n) continue;
-    const float sum =
-        has_all ? DepthSum<Tile>(shared, at) : BlockSum<Tile>(params, tile, at);
-    StoreOutput(params.output, segment.first_token + at / Tile::kRows, row,
-                sum * Tile::kUnit);
-  }
-}
-
-template <class Tile>
-__device__ void RunSegment(const A8Params& params, const HmmaSegment& segment,
-                           int tile) {
+__device__ void RunSegment(const A8Params& params, const TileSegment& segment) {
   float* shared = reinterpret_cast<float*>(DynamicShared());
   HmmaWarp<Tile> warp(params.operands, segment);
   typename Tile::Sums sums;
@@ -115,15 +26,7 @@ __device__ void RunSegment(const A8Params& params, const HmmaSegment& segment,
   __syncthreads();  // nobody reads the ring any more
   warp.Store(sums, shared);
   __syncthreads();
-  const bool has_all =
-      segment.end - segment.begin == params.plan.split.chunks_per_tile;
-  const int64_t rest = params.output.m - segment.first_token;
-  const int num_outputs =
-      (rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens) *
-      Tile::kRows;
-  if (has_all || LeavePartialSums<Tile>(params, tile, num_outputs, shared)) {
-    StoreTile<Tile>(params, segment, tile, num_outputs, has_all, shared);
-  }
+  StoreTile<Tile>(params.out, segment, shared);
   __syncthreads();  // before the next segment fills the ring
 }
 
@@ -131,22 +34,12 @@ template <class Tile>
 __global__ void __launch_bounds__(kMatmulThreads,
                                   BlocksPerMultiprocessor(Tile::kTokenTiles))
     MatmulA8Kernel(const __grid_constant__ A8Params params) {
-  const WorkSplit& split = params.plan.split;
+  const WorkSplit& split = params.out.split;
   const int end = split.Begin(static_cast<int>(blockIdx.x) + 1);
   for (int unit = split.Begin(static_cast<int>(blockIdx.x)); unit < end;) {
-    const int tile = unit / split.chunks_per_tile;
-    const int tile_begin = tile * split.chunks_per_tile;
-    const int tile_end = tile_begin + split.chunks_per_tile;
-    const int unit_end = tile_end < end ? tile_end : end;
-    const int64_t row_tile = tile / params.plan.num_token_tiles;
-    const int64_t token_tile = tile % params.plan.num_token_tiles;
-    RunSegment<Tile>(params,
-                     {.first_row = row_tile * Tile::kRows,
-                      .first_token = token_tile * Tile::kTokens,
-                      .begin = unit - tile_begin,
-                      .end = unit_end - tile_begin},
-                     tile);
-    unit = unit_end;
+    const TileSegment segment = SegmentAt<Tile>(params.out, unit, end);
+    RunSegment<Tile>(params, segment);
+    unit += segment.end - segment.begin;
   }
 }
 
@@ -154,7 +47,7 @@ template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
 void LaunchTile(const A8Params& params, const Exec& exec) {
   using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
   Launch(exec,
-         {.grid = dim3(static_cast<unsigned>(params.plan.split.num_blocks)),
+         {.grid = dim3(static_cast<unsigned>(params.out.split.num_blocks)),
           .block = dim3(kMatmulThreads),
           .shared_bytes = Tile::kSharedBytes},
          MatmulA8Kernel<Tile>, params);
@@ -162,7 +55,7 @@ void LaunchTile(const A8Params& params, const Exec& exec) {
 
 template <CodeFormat kCodes, ScaleFormat kScales, bool kFine>
 void LaunchFormat(const A8Params& params, const Exec& exec) {
-  switch (params.plan.token_tiles) {
+  switch (params.token_tiles) {
     case 1:
       return LaunchTile<kCodes, kScales, kFine, 1>(params, exec);
     case 2:
@@ -198,15 +91,6 @@ void LaunchAny(const A8Params& params, const Exec& exec) {
                    params, exec);
 }
 
-int64_t NumMultiprocessors() {
-  static const int64_t count = [] {
-    cudaDeviceProp properties = {};
-    const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
-    return known ? int64_t{properties.multiProcessorCount} : 132;
-  }();
-  return count;
-}
-
 // The tokens of `args` from `first` on.
 MatmulA8Args TokensFrom(MatmulA8Args args, int64_t first) {
   const int64_t outputs = first * args.weight.n;
@@ -219,6 +103,15 @@ MatmulA8Args TokensFrom(MatmulA8Args args, int64_t first) {
 }
 
 }  // namespace
+
+int64_t NumMultiprocessors() {
+  static const int64_t count = [] {
+    cudaDeviceProp properties = {};
+    const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+    return known ? int64_t{properties.multiProcessorCount} : 132;
+  }();
+  return count;
+}
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   if (args.m == 0) return;
@@ -249,17 +142,19 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
                           .m = args.m,
                           .k = weight.k,
                           .whole_pieces = whole_pieces},
-             .output = {.m = args.m,
-                        .n = weight.n,
-                        .row_scale = w.row_scale,
-                        .token_scale = args.x.scale,
-                        .lorc = weight.lorc,
-                        .inner = inner,
-                        .bias = args.bias,
-                        .residual = args.residual,
-                        .y = args.y},
-             .plan = plan,
-             .partial_sums = reinterpret_cast<float*>(rest)},
+             .out = {.output = {.m = args.m,
+                                .n = weight.n,
+                                .row_scale = w.row_scale,
+                                .token_scale = args.x.scale,
+                                .lorc = weight.lorc,
+                                .inner = inner,
+                                .bias = args.bias,
+                                .residual = args.residual,
+                                .y = args.y},
+                     .split = plan.split,
+                     .num_token_tiles = plan.num_token_tiles,
+                     .partial_sums = reinterpret_cast<float*>(rest)},
+             .token_tiles = plan.token_tiles},
             exec);
 }
 
