@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "kernels/core/check.h"
 #include "kernels/cuda/hmma_tile.h"
 #include "kernels/cuda/launch.h"
@@ -6,6 +8,7 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_fp8.h"
 #include "kernels/cuda/matmul_tile.h"
+#include "kernels/cuda/matmul_wgmma.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
@@ -128,6 +131,9 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
                  exec);
   }
   uint8_t* const rest = workspace + LowRankInnerBytes(args.m, weight.lorc.rank);
+  if (IsForWgmma(args.m) && HasWgmma(weight)) {
+    return MatmulWgmma(args, inner, rest, exec);
+  }
   const int64_t done = MatmulFp8(args, inner, rest, exec);
   if (done == args.m) return;
   if (done > 0) return MatmulA8(TokensFrom(args, done), exec);
@@ -161,8 +167,12 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   const int64_t sums = PartialSumBytes(query.num_tokens, NumMultiprocessors());
   const int64_t fp8 = MatmulFp8WorkspaceBytes(query.num_tokens, query.k);
+  const int64_t wgmma =  // a step may have fewer tokens than the query
+      query.num_tokens >= kWgmmaLeastTokens && kWgmmaMostTokens > 0
+          ? MatmulWgmmaWorkspaceBytes()
+          : 0;
   return LowRankInnerBytes(query.num_tokens, query.lorc_rank) +
-         (sums > fp8 ? sums : fp8);
+         std::max({sums, fp8, wgmma});
 }
 
 }  // namespace zqfp::kernels::cuda
