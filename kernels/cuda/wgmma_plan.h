@@ -24,9 +24,8 @@ inline constexpr int kStripChunks = kStripColumns / kChunkColumns;
 // Warpgroups of a block, each with 64 rows of its own; they share the tokens,
 // which come from L2 once a block. Computed, not measured: at the memory's full
 // rate 64 tokens for 256 rows make 25 bytes a clock and multiprocessor with the
-// weights, for 128 rows 33, and L2 has less than 30. A thread has N sums of 64
-// rows and N tokens, half of them promoted: 128 of its 168 registers where
-// three warpgroups have 128 tokens.
+// weights, for 128 rows 33, and L2 has less than 30. With 128 tokens a thread
+// has 64 sums and 64 totals; three warpgroups leave it 168 registers.
 constexpr int Warpgroups(int tokens) {
   return tokens <= 32 ? 2 : tokens <= 64 ? 4 : 3;
 }

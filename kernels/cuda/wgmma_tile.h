@@ -119,31 +119,17 @@ class WgmmaThread {
     }
     typename Tile::Sums group;
     for (int i = 0; i < Tile::kSums; ++i) group[i] = sums[i] = 0;
-    Factors even, odd;
+    Factors even;
     CopyAsyncWait<Tile::kStages - 1>();
     Unpack(0, 0, even);
     Meet();
-    int stage = 0;
-#pragma unroll 1
-    for (; strip_ < strip_end_; ++strip_) {
-      Start(stage, 0, even, group);
-      Unpack(stage, 1, odd);
-      if (EndsGroupHalfway()) EndGroup(stage, 0, group, sums);
-      Start(stage, 1, odd, group);
-      const int next = stage == Tile::kStages - 1 ? 0 : stage + 1;
-      CopyAsyncWait<Tile::kStages - 2>();
-      WgmmaWait<1>();
-      Unpack(next, 0, even);  // of no meaning after the last strip
-      if (EndsGroup()) {
-        EndGroup(stage, 1, group, sums);
-      } else {
-        WgmmaWaitForSums(group);
+    while (true) {
+      for (int stage = 0; stage < Tile::kStages; ++stage) {
+        if (strip_ == strip_end_) return CopyAsyncWait<0>();
+        MultiplyStrip(stage, even, group, sums);
+        ++strip_;
       }
-      Meet();
-      Fill(stage, strip_ + Tile::kStages);
-      stage = next;
     }
-    CopyAsyncWait<0>();
   }
 
   // Writes the sums to those of the block, [token][row].
@@ -161,6 +147,29 @@ class WgmmaThread {
   struct Factors {
     uint32_t a[2][4];
   };
+
+  // The strip of `stage`, whose first chunk is unpacked; leaves that of the
+  // next one so.
+  __device__ void MultiplyStrip(int stage, Factors& even,
+                                typename Tile::Sums& group,
+                                typename Tile::Sums& sums) {
+    Factors odd;
+    Start(stage, 0, even, group);
+    Unpack(stage, 1, odd);
+    if (EndsGroupHalfway()) EndGroup(stage, 0, group, sums);
+    Start(stage, 1, odd, group);
+    CopyAsyncWait<Tile::kStages - 2>();
+    WgmmaWait<1>();
+    const int next = stage == Tile::kStages - 1 ? 0 : stage + 1;
+    Unpack(next, 0, even);  // of no meaning after the last strip
+    if (EndsGroup()) {
+      EndGroup(stage, 1, group, sums);
+    } else {
+      WgmmaWaitForSums(group);
+    }
+    Meet();
+    Fill(stage, strip_ + Tile::kStages);
+  }
 
   // The others see what this thread copied, and all are done with the stage
   // that is filled next.

@@ -9,9 +9,9 @@
 // (0xff, a NaN, before every block), missing barriers (threads and blocks run
 // in ascending order in even launches, descending in odd ones;
 // ZQFP_EMULATOR_ORDER=ascending|descending fixes it), asynchronous copies that
-// nobody waited for (they are done at the wait), deadlocks, accesses behind the
-// dynamic shared memory (a page that may not be touched). One grid runs at a
-// time in the process.
+// and products that nobody waited for (they are done at the wait), deadlocks,
+// accesses behind the dynamic shared memory (a page that may not be touched).
+// One grid runs at a time in the process.
 
 #include <stdint.h>
 

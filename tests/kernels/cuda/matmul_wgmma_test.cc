@@ -10,7 +10,35 @@
 #include "tests/kernels/test_weight.h"
 
 namespace zqfp::kernels {
+
+// The kernel of the emulator or of the chip.
+struct WgmmaKernel {
+  bool (*multiply)(const MatmulA8Args& args, const Exec& exec);
+  int64_t (*workspace_bytes)(const WorkspaceQuery& query);
+};
+
+}  // namespace zqfp::kernels
+
+#if defined(ZQFP_WITH_CUDA)
+// In tests the word `cuda` means the namespace of the emulator's kernels.
+#pragma push_macro("cuda")
+#undef cuda
+namespace zqfp::kernels {
+namespace cuda {
+bool MatmulA8Wgmma(const MatmulA8Args& args, const Exec& exec);
+int64_t MatmulA8WgmmaWorkspaceBytes(const WorkspaceQuery& query);
+}  // namespace cuda
+constexpr WgmmaKernel kOfChip = {cuda::MatmulA8Wgmma,
+                                 cuda::MatmulA8WgmmaWorkspaceBytes};
+}  // namespace zqfp::kernels
+#pragma pop_macro("cuda")
+#endif
+
+namespace zqfp::kernels {
 namespace {
+
+constexpr WgmmaKernel kOfEmulator = {cuda::MatmulA8Wgmma,
+                                     cuda::MatmulA8WgmmaWorkspaceBytes};
 
 struct Shape {
   int64_t m, n, k;
@@ -48,13 +76,20 @@ Tokens SignTokens(std::mt19937& random, int64_t m, int64_t k) {
 
 class MatmulWgmmaTest : public OpTest {
  protected:
+  const WgmmaKernel& kernel() const {
+#if defined(ZQFP_WITH_CUDA)
+    if (backend().name == "cuda") return kOfChip;
+#endif
+    return kOfEmulator;
+  }
+
   void Run(const TestWeight& weight, const Tokens& tokens, int64_t m,
            const float* bias, const float* residual, float* y) {
     const WorkspaceQuery query = {.num_tokens = m,
                                   .k = weight.view.k,
                                   .n = weight.view.n,
                                   .lorc_rank = weight.view.lorc.rank};
-    const int64_t bytes = cuda::MatmulA8WgmmaWorkspaceBytes(query);
+    const int64_t bytes = kernel().workspace_bytes(query);
     GuardedArray<uint8_t> workspace((bytes + 63) / 64 * 64, 0xff);
     Exec exec = MakeExec(query);
     exec.workspace = workspace.data();
@@ -241,11 +276,11 @@ TEST_P(MatmulWgmmaTest, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(fits(kFree, 64));
   EXPECT_TRUE(fits(WeightFormat::kE4m3, 0));
   const TestWeight weight = MakeWeight(random, kFree, 8, 64, 32);
-  EXPECT_FALSE(cuda::MatmulA8Wgmma({.m = 1,
-                                    .x = {codes.data(), scale.data()},
-                                    .weight = Place(weight.view),
-                                    .y = y.data()},
-                                   MakeExec({})));
+  EXPECT_FALSE(kernel().multiply({.m = 1,
+                                  .x = {codes.data(), scale.data()},
+                                  .weight = Place(weight.view),
+                                  .y = y.data()},
+                                 MakeExec({})));
   Wait();
   for (const float value : y) EXPECT_EQ(value, Unwritten(1)[0]);
 }
