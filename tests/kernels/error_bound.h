@@ -104,18 +104,6 @@ inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
   return 0;
 }
 
-// What Hopper's FP8 tensor cores add to the bound of a matmul that promotes
-// their sums to f32 every so many columns. One instruction takes 32 of them:
-// 32 products and the sum so far are cut behind bit 13 of the largest one's
-// exponent, as the result is; each is less than 2^-13 of something that is at
-// most the M of these columns, 34 times an instruction. (Products of subnormals
-// count with larger exponents than their own, of 2^-20 and less in a token
-// whose largest code is 448.)
-inline double Fp8SumBound(int64_t columns) {
-  const double instructions = static_cast<double>((columns + 31) / 32);
-  return 34 * instructions / (1 << 13);
-}
-
 }  // namespace zqfp::kernels
 
 #endif  // ZQFP_TESTS_KERNELS_ERROR_BOUND_H_
