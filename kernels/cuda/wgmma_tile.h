@@ -270,30 +270,29 @@ class WgmmaThread {
     const int columns_left = static_cast<int>(operands_.read.k) -
                              strip * kStripColumns - lane_ % 8 * 16;
     Keep(tokens_);
-    const uint8_t* from = tokens_;
+    if (operands_.read.whole_pieces && columns_left > 0) {
+      const uint8_t* from = tokens_;
 #pragma unroll
-    for (int token = 0; token < Tile::kTokens; token += kTokenStep) {
-      if (token < tokens_left_) {
-        CopyPiece(to + token * kSwizzleBytes, from, columns_left);
-      }
-      if (token + kTokenStep < Tile::kTokens) {
+      for (int token = 0; token < Tile::kTokens; token += kTokenStep) {
+        if (token < tokens_left_) CopyAsync16(to + token * kSwizzleBytes, from);
         from += kTokenStep * operands_.read.k;
       }
+    } else {
+      CopyBytes(to, columns_left);
     }
     tokens_ += kStripColumns;
   }
 
-  __device__ void CopyPiece(uint8_t* to, const uint8_t* from,
-                            int columns_left) const {
-    if (columns_left <= 0) {
-      *reinterpret_cast<uint4*>(to) = make_uint4(0, 0, 0, 0);
-    } else if (operands_.read.whole_pieces) {
-      CopyAsync16(to, from);
-    } else {
-#pragma unroll 1  // rare: short rather than quick
+  // Zero beyond the columns. Rare: short rather than quick.
+  __device__ void CopyBytes(uint8_t* to, int columns_left) const {
+    const uint8_t* from = tokens_;
+#pragma unroll 1
+    for (int token = 0; token < tokens_left_; token += kTokenStep) {
+#pragma unroll 1
       for (int i = 0; i < 16; ++i) {
-        to[i] = i < columns_left ? from[i] : uint8_t{0};
+        to[token * kSwizzleBytes + i] = i < columns_left ? from[i] : uint8_t{0};
       }
+      from += kTokenStep * operands_.read.k;
     }
   }
 
