@@ -132,7 +132,7 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   }
   uint8_t* const rest = workspace + LowRankInnerBytes(args.m, weight.lorc.rank);
   if (IsForWgmma(args.m) && HasWgmma(weight)) {
-    return MatmulWgmma(args, inner, rest, exec);
+    return MatmulWgmma(args, ChooseWgmmaShape(args), inner, rest, exec);
   }
   const int64_t done = MatmulFp8(args, inner, rest, exec);
   if (done == args.m) return;

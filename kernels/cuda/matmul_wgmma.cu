@@ -14,7 +14,7 @@ namespace {
 struct WgmmaParams {
   WgmmaOperands operands;
   TileOutput out;
-  int tokens;  // of a tile
+  WgmmaShape shape;
 };
 
 template <class Tile>
@@ -32,7 +32,7 @@ __device__ void RunSegment(const WgmmaParams& params,
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads,
-                                  WgmmaBlocksPerMultiprocessor(Tile::kTokens))
+                                  Tile::kShape.blocks_per_multiprocessor())
     MatmulWgmmaKernel(const __grid_constant__ WgmmaParams params) {
   __shared__ TileSegment segment;  // a product leaves no registers for it
   const WorkSplit& split = params.out.split;
@@ -48,9 +48,9 @@ __global__ void __launch_bounds__(Tile::kThreads,
   }
 }
 
-template <CodeFormat kCodes, ScaleFormat kScales, int kTokens>
+template <CodeFormat kCodes, ScaleFormat kScales, int kTokens, int kWarpgroups>
 void LaunchTile(const WgmmaParams& params, const Exec& exec) {
-  using Tile = WgmmaTile<kCodes, kScales, kTokens>;
+  using Tile = WgmmaTile<kCodes, kScales, kTokens, kWarpgroups>;
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(params.out.split.num_blocks)),
           .block = dim3(Tile::kThreads),
@@ -60,13 +60,16 @@ void LaunchTile(const WgmmaParams& params, const Exec& exec) {
 
 template <CodeFormat kCodes, ScaleFormat kScales>
 void LaunchFormat(const WgmmaParams& params, const Exec& exec) {
-  switch (params.tokens) {
+  const bool is_wide = params.shape.warpgroups > 2;
+  switch (params.shape.tokens) {
     case 32:
-      return LaunchTile<kCodes, kScales, 32>(params, exec);
+      return LaunchTile<kCodes, kScales, 32, 2>(params, exec);
     case 64:
-      return LaunchTile<kCodes, kScales, 64>(params, exec);
+      return is_wide ? LaunchTile<kCodes, kScales, 64, 4>(params, exec)
+                     : LaunchTile<kCodes, kScales, 64, 2>(params, exec);
     default:
-      return LaunchTile<kCodes, kScales, 128>(params, exec);
+      return is_wide ? LaunchTile<kCodes, kScales, 128, 3>(params, exec)
+                     : LaunchTile<kCodes, kScales, 128, 2>(params, exec);
   }
 }
 
@@ -92,14 +95,19 @@ bool HasWgmma(const WeightView& weight) {
          (!HasGroups(weight.format) || weight.group_size >= kChunkColumns);
 }
 
-void MatmulWgmma(const MatmulA8Args& args, const float* inner,
+WgmmaShape ChooseWgmmaShape(const MatmulA8Args& args) {
+  const int64_t slabs = Pieces(args.weight.n, kSlabRows);
+  return ChooseWgmmaShape(args.m, slabs, NumMultiprocessors());
+}
+
+void MatmulWgmma(const MatmulA8Args& args, WgmmaShape shape, const float* inner,
                  uint8_t* workspace, const Exec& exec) {
   const WeightView& weight = args.weight;
   const PackedWeight w = DescribePacked(weight, weight.packed);
   const bool whole_pieces =
       weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
   const WgmmaPlan plan =
-      PlanWgmma(args.m, w.num_slabs, w.num_chunks, NumMultiprocessors());
+      PlanWgmma(shape, args.m, w.num_slabs, w.num_chunks, NumMultiprocessors());
   ZQFP_CHECK(plan.fits);
   LaunchAny({.operands = DescribeOperands({.weight = w,
                                            .tokens = args.x.data,
@@ -118,7 +126,7 @@ void MatmulWgmma(const MatmulA8Args& args, const float* inner,
                      .split = plan.split,
                      .num_token_tiles = plan.num_token_tiles,
                      .partial_sums = reinterpret_cast<float*>(workspace)},
-             .tokens = plan.tokens},
+             .shape = shape},
             exec);
 }
 
@@ -126,7 +134,8 @@ int64_t MatmulWgmmaWorkspaceBytes() {
   return WgmmaPartialSumBytes(NumMultiprocessors());
 }
 
-bool MatmulA8Wgmma(const MatmulA8Args& args, const Exec& exec) {
+bool MatmulA8Wgmma(const MatmulA8Args& args, int shape_index,
+                   const Exec& exec) {
   const WeightView& weight = args.weight;
   if (!HasWgmma(weight)) return false;
   if (args.m == 0) return true;
@@ -140,7 +149,10 @@ bool MatmulA8Wgmma(const MatmulA8Args& args, const Exec& exec) {
                   .inner = inner},
                  exec);
   }
-  MatmulWgmma(args, inner,
+  const WgmmaShape shape = shape_index == kChosenShape
+                               ? ChooseWgmmaShape(args)
+                               : kWgmmaShapes[shape_index];
+  MatmulWgmma(args, shape, inner,
               workspace + LowRankInnerBytes(args.m, weight.lorc.rank), exec);
   return true;
 }

@@ -36,14 +36,16 @@
 
 namespace zqfp::kernels::cuda {
 
-template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, int kTokenCount>
+template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, int kTokenCount,
+          int kWarpgroups>
 struct WgmmaTile {
   static constexpr CodeFormat kCodes = kCodeFormat;
   static constexpr ScaleFormat kScales = kScaleFormat;
+  static constexpr WgmmaShape kShape = {kTokenCount, kWarpgroups};
   static constexpr int kTokens = kTokenCount;
-  static constexpr int kThreads = Warpgroups(kTokens) * kWarpgroupThreads;
+  static constexpr int kThreads = kWarpgroups * kWarpgroupThreads;
   static constexpr int kWarps = kThreads / 32;
-  static constexpr int kRows = WgmmaRows(kTokens);
+  static constexpr int kRows = kShape.rows();
   static constexpr int kDepthWarps = 1;
   static constexpr int kStages = 4;
 

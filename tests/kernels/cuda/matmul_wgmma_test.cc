@@ -13,7 +13,7 @@ namespace zqfp::kernels {
 
 // The kernel of the emulator or of the chip.
 struct WgmmaKernel {
-  bool (*multiply)(const MatmulA8Args& args, const Exec& exec);
+  bool (*multiply)(const MatmulA8Args& args, int shape_index, const Exec& exec);
   int64_t (*workspace_bytes)(const WorkspaceQuery& query);
 };
 
@@ -25,7 +25,7 @@ struct WgmmaKernel {
 #undef cuda
 namespace zqfp::kernels {
 namespace cuda {
-bool MatmulA8Wgmma(const MatmulA8Args& args, const Exec& exec);
+bool MatmulA8Wgmma(const MatmulA8Args& args, int shape_index, const Exec& exec);
 int64_t MatmulA8WgmmaWorkspaceBytes(const WorkspaceQuery& query);
 }  // namespace cuda
 constexpr WgmmaKernel kOfChip = {cuda::MatmulA8Wgmma,
@@ -104,6 +104,16 @@ double SumError(const double* x, const double* w, int64_t k, int64_t columns,
 
 class MatmulWgmmaTest : public OpTest {
  protected:
+  // Calls check() with every tile that there is, whatever fits best.
+  template <typename Check>
+  void WithEveryShape(const Check& check) {
+    for (const cuda::WgmmaShape& shape : cuda::kWgmmaShapes) {
+      shape_index_ = static_cast<int>(&shape - cuda::kWgmmaShapes);
+      check();
+    }
+    shape_index_ = cuda::kChosenShape;
+  }
+
   const WgmmaKernel& kernel() const {
 #if defined(ZQFP_WITH_CUDA)
     if (backend().name == "cuda") return kOfChip;
@@ -121,14 +131,13 @@ class MatmulWgmmaTest : public OpTest {
     GuardedArray<uint8_t> workspace((bytes + 63) / 64 * 64, 0xff);
     Exec exec = MakeExec(query);
     exec.workspace = workspace.data();
-    ASSERT_TRUE(
-        cuda::MatmulA8Wgmma({.m = m,
-                             .x = {tokens.data.data(), tokens.scale.data()},
-                             .weight = Place(weight.view),
-                             .bias = bias,
-                             .residual = residual,
-                             .y = y},
-                            exec));
+    const MatmulA8Args args = {.m = m,
+                               .x = {tokens.data.data(), tokens.scale.data()},
+                               .weight = Place(weight.view),
+                               .bias = bias,
+                               .residual = residual,
+                               .y = y};
+    ASSERT_TRUE(kernel().multiply(args, shape_index_, exec));
     Wait();
   }
 
@@ -202,6 +211,9 @@ class MatmulWgmmaTest : public OpTest {
           << " group=" << group_size << " element " << i;
     }
   }
+
+ private:
+  int shape_index_ = cuda::kChosenShape;
 };
 
 constexpr WeightFormat kFree = WeightFormat::kE2m1Free;
@@ -232,6 +244,16 @@ TEST_P(MatmulWgmmaTest, EveryShapeIsExact) {
   CheckExact(kFree, {33, 300, 1000}, 256);
   CheckExact(kShift, {5, 129, 2112}, 128);
   CheckExact(kShift, {130, 193, 1472}, 64);
+}
+
+TEST_P(MatmulWgmmaTest, EveryTileIsExact) {
+  WithEveryShape([this] {
+    CheckExact(kFree, {20, 270, 1088}, 64);
+    CheckExact(kShift, {70, 130, 640}, 256);
+    CheckExact(kFree, {130, 65, 300}, 128);
+    Check(WeightFormat::kE4m3, {40, 130, 700}, 0, Epilogue::kBias);
+    Check(WeightFormat::kE4m3Groups, {40, 130, 700}, 128, Epilogue::kNone);
+  });
 }
 
 TEST_P(MatmulWgmmaTest, EveryFormatAndGroupSize) {
@@ -314,7 +336,7 @@ TEST_P(MatmulWgmmaTest, RefusesWhatDoesNotFit) {
                                   .x = {codes.data(), scale.data()},
                                   .weight = Place(weight.view),
                                   .y = y.data()},
-                                 MakeExec({})));
+                                 cuda::kChosenShape, MakeExec({})));
   Wait();
   for (const float value : y) EXPECT_EQ(value, Unwritten(1)[0]);
 }
