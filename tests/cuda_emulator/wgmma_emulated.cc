@@ -86,18 +86,20 @@ float AddDot(float sum, const Codes& a_codes, const uint8_t* a,
     exponent[k] = x.exponent + y.exponent;
     if (product[k] != 0) most = std::max(most, exponent[k]);
   }
-  // In units of 2^(most - kFractionBits); division and conversion cut.
+  // In units of 2^(most - kFractionBits); shifts and the conversion cut.
   int64_t total = static_cast<int64_t>(ldexp(sum, kFractionBits - most));
   for (int k = 0; k < kDepth; ++k) {
-    const int shift = std::min(most - exponent[k], 30);
-    if (product[k] == 0) continue;
-    total +=
-        (int64_t{product[k]} << (kFractionBits - 6)) / (int64_t{1} << shift);
+    if (product[k] == 0) continue;  // its exponent means nothing
+    const int shift = std::min(most - exponent[k], 31);
+    const int cut = std::abs(product[k]) << (kFractionBits - 6) >> shift;
+    total += product[k] < 0 ? -cut : cut;
   }
-  int64_t unit = 1;
-  while (std::abs(total / unit) >= int64_t{2} << kFractionBits) unit *= 2;
+  int excess = 0;  // bits
+  while (std::abs(total) >> excess >= int64_t{2} << kFractionBits) ++excess;
+  const int64_t magnitude = std::abs(total) >> excess << excess;
   return static_cast<float>(
-      ldexp(static_cast<double>(total / unit * unit), most - kFractionBits));
+      ldexp(static_cast<double>(total < 0 ? -magnitude : magnitude),
+            most - kFractionBits));
 }
 
 // --- Matrix descriptors (PTX ISA, "Matrix Descriptor Format") ----------------
