@@ -7,11 +7,12 @@ usage: cuda_sass_check.py BUILD_DIRECTORY
 Reads the cubins out of the objects of kernels/cuda (uncompressed there) and
 counts opcodes, the low 12 bits of each 16-byte instruction. Local memory in any
 kernel is a register spill or an array that is indexed at run time; both cost
-more than what they hold. A file of TENSOR_FILES without HMMA does not use the
-tensor cores. A kernel without ACQBULK, or with an access to global memory in
-front of it, does not wait for the kernel before it (launch.h); asynchronous
-copies in front of it are of weights. mma.sync of e4m3 is emulated on Hopper, by a dozen conversions
-each. Prints every broken rule and exits 1 if there was one.
+more than what they hold. A kernel of TENSOR_FILES without the instruction named
+there does not use the tensor cores as it is meant to. A kernel without ACQBULK,
+or with an access to global memory in front of it, does not wait for the kernel
+before it (launch.h); asynchronous copies in front of it are of weights.
+mma.sync of e4m3 is emulated on Hopper, by a dozen conversions each. Prints
+every broken rule and exits 1 if there was one.
 """
 
 import pathlib
@@ -21,12 +22,13 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CUDA_MACHINE = 190
-LOCAL_LOAD, LOCAL_STORE, TENSOR = 0x983, 0x387, 0x23c  # LDL, STL, HMMA
+LOCAL_LOAD, LOCAL_STORE = 0x983, 0x387  # LDL, STL
 WAIT = 0x82e  # ACQBULK, griddepcontrol.wait
 # LDG, LD, STG, ST, ATOMG, RED
 GLOBAL_ACCESSES = {0x981, 0x980, 0x986, 0x985, 0x9a8, 0x98e}
-# Sources that have to use the tensor cores, where they are in the tree.
-TENSOR_FILES = {"matmul_a8.cu"}
+# Sources whose kernels have to use the tensor cores, and by what.
+TENSOR_FILES = {"matmul_a8.cu": ("HMMA", 0x23c),
+                "matmul_wgmma.cu": ("QGMMA", 0xdf3)}
 
 problems = []
 
@@ -62,7 +64,8 @@ def kernels(image):
 
 def check_object(path):
     source = path.name.removesuffix(".o")
-    num_kernels = num_tensor = 0
+    num_kernels = 0
+    tensor_name, tensor_opcode = TENSOR_FILES.get(source, (None, None))
     for image in cubins(path.read_bytes()):
         for name, opcodes in kernels(image):
             num_kernels += 1
@@ -70,15 +73,14 @@ def check_object(path):
             if local:
                 problems.append(f"{source}: {name}: {local} instructions on "
                                 "local memory")
-            num_tensor += opcodes.count(TENSOR)
+            if tensor_name and tensor_opcode not in opcodes:
+                problems.append(f"{source}: {name}: no {tensor_name}")
             before = opcodes[:opcodes.index(WAIT)] if WAIT in opcodes else []
             if WAIT not in opcodes:
                 problems.append(f"{source}: {name}: no ACQBULK")
             elif GLOBAL_ACCESSES.intersection(before):
                 problems.append(f"{source}: {name}: global memory is accessed "
                                 "before ACQBULK")
-    if source in TENSOR_FILES and num_tensor == 0:
-        problems.append(f"{source}: no HMMA")
     return num_kernels
 
 

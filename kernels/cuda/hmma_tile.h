@@ -21,27 +21,11 @@
 #include "kernels/cuda/decode.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_plan.h"
+#include "kernels/cuda/matmul_tile.h"
 #include "kernels/cuda/packed_weight.h"
 #include "kernels/cuda/ptx.h"
 
 namespace zqfp::kernels::cuda {
-
-// What a tile reads.
-struct HmmaOperands {
-  PackedWeight weight;
-  const uint8_t* tokens;  // [m, k] e4m3
-  int64_t m;
-  int64_t k;
-  bool whole_pieces;  // rows of tokens are made of aligned 16 byte pieces
-};
-
-// Which part of it: chunks [begin, end) of one tile.
-struct HmmaSegment {
-  int64_t first_row;
-  int64_t first_token;
-  int begin;
-  int end;
-};
 
 // With scale groups of less than a chunk, kFine, sums end within a chunk.
 template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, bool kFine,
@@ -55,6 +39,7 @@ struct HmmaTile {
   static constexpr int kDepthWarps = kMatmulWarps / kRowWarps;
   static constexpr int kRows = kRowWarps * kWarpRows;
   static constexpr int kTokens = kTokenTiles * kTileTokens;
+  static constexpr int kThreads = kMatmulThreads;
   static constexpr int kStages = 4;
 
   // A stage: codes, scales, tokens. Of scales a chunk has up to four groups of
@@ -117,7 +102,7 @@ struct StagePlace {
 template <class Tile>
 class HmmaWarp {
  public:
-  __device__ HmmaWarp(const HmmaOperands& operands, const HmmaSegment& segment)
+  __device__ HmmaWarp(const TileOperands& operands, const TileSegment& segment)
       : operands_(operands),
         lane_(static_cast<int>(threadIdx.x % 32)),
         row_warp_(static_cast<int>(threadIdx.x / 32) % Tile::kRowWarps),
@@ -194,7 +179,7 @@ class HmmaWarp {
   }
 
   // Where this lane's first copies come from.
-  __device__ void FindSources(const HmmaSegment& segment) {
+  __device__ void FindSources(const TileSegment& segment) {
     const PackedWeight& w = operands_.weight;
     const int64_t slab = segment.first_row / kSlabRows + row_warp_ * kWarpSlabs;
     for (int s = 0; s < kWarpSlabs; ++s) {
@@ -413,7 +398,7 @@ class HmmaWarp {
     }
   }
 
-  const HmmaOperands& operands_;
+  const TileOperands& operands_;
   const int lane_;
   const int row_warp_;
   const int depth_;

@@ -1,130 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "kernels/core/check.h"
 #include "kernels/cuda/hmma_tile.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/low_rank.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_fp8.h"
-#include "kernels/cuda/matmul_output.h"
+#include "kernels/cuda/matmul_tile.h"
+#include "kernels/cuda/matmul_wgmma.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
 
-// How many blocks have left their partial sum of a tile, by the first of them.
-// Zero between launches: the last block to arrive resets it. Launches follow
-// one another on the one stream of the process.
-__device__ unsigned arrivals[kMaxBlocks];
-
 // One of the weights of a launch, which all have the tokens, the format and the
-// chunks in common. Its tiles come behind those of the ones before it.
+// chunks in common.
 struct A8Matrix {
-  HmmaOperands operands;
-  MatmulOutput output;
-  int first_tile;
+  TileOperands operands;
+  TileOutput out;
 };
 
 struct A8Params {
   A8Matrix matrix[kMostGroupedMatmuls];
   int num_matrices;
-  MatmulPlan plan;
-  float* partial_sums;  // [num_blocks, 2, tokens, rows]
+  int token_tiles;  // of 8 tokens, in a tile
 };
 
-__device__ const A8Matrix& MatrixOf(const A8Params& params, int tile) {
+// Which weight's tile has this unit.
+__device__ const A8Matrix& MatrixOf(const A8Params& params, int unit) {
+  const int tile = unit / params.matrix[0].out.split.chunks_per_tile;
   int i = 0;
   while (i + 1 < params.num_matrices &&
-         tile >= params.matrix[i + 1].first_tile) {
+         tile >= params.matrix[i + 1].out.first_tile) {
     ++i;
   }
   return params.matrix[i];
 }
 
-// The sum of all depth groups.
 template <class Tile>
-__device__ float DepthSum(const float* shared, int at) {
-  const float* from =
-      shared + at / Tile::kRows * Tile::kSumStride + at % Tile::kRows;
-  float sum = from[0];
-  for (int depth = 1; depth < Tile::kDepthWarps; ++depth) {
-    sum += from[depth * Tile::kTokens * Tile::kSumStride];
-  }
-  return sum;
-}
-
-template <class Tile>
-__device__ float* PartialSums(const A8Params& params, int block, int part) {
-  return params.partial_sums +
-         (int64_t{block} * 2 + part) * int64_t{Tile::kTokens * Tile::kRows};
-}
-
-// The sum of what all blocks of a tile have left in the workspace, in their
-// order.
-template <class Tile>
-__device__ float BlockSum(const A8Params& params, int tile, int at) {
-  const WorkSplit& split = params.plan.split;
-  const int first = split.FirstBlock(tile);
-  const int last = split.LastBlock(tile);
-  float sum = PartialSums<Tile>(params, first, split.PartOf(first, tile))[at];
-  for (int block = first + 1; block <= last; ++block) {
-    sum += PartialSums<Tile>(params, block, 0)[at];
-  }
-  return sum;
-}
-
-// True in all threads of the last of the blocks that have written their partial
-// sums of a tile.
-__device__ bool IsLastToArrive(int first_block, int last_block) {
-  __shared__ bool is_last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const unsigned before = atomicAdd(&arrivals[first_block], 1u);
-    is_last = before == static_cast<unsigned>(last_block - first_block);
-    if (is_last) arrivals[first_block] = 0;
-  }
-  __syncthreads();
-  __threadfence();
-  return is_last;
-}
-
-// Leaves the sums of this block in the workspace. True in the last block of the
-// tile: all sums are there.
-template <class Tile>
-__device__ bool LeavePartialSums(const A8Params& params, int tile,
-                                 int num_outputs, const float* shared) {
-  const WorkSplit& split = params.plan.split;
-  const int block = static_cast<int>(blockIdx.x);
-  float* mine = PartialSums<Tile>(params, block, split.PartOf(block, tile));
-#pragma unroll 1
-  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
-       at += kMatmulThreads) {
-    mine[at] = DepthSum<Tile>(shared, at);
-  }
-  return IsLastToArrive(split.FirstBlock(tile), split.LastBlock(tile));
-}
-
-// Stores the outputs of a tile, from the sums in shared memory where this block
-// has all of K, or from those in the workspace.
-template <class Tile>
-__device__ void StoreTile(const A8Params& params, const MatmulOutput& output,
-                          const HmmaSegment& segment, int tile, int num_outputs,
-                          bool has_all, const float* shared) {
-#pragma unroll 1
-  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
-       at += kMatmulThreads) {
-    const int64_t row = segment.first_row + at % Tile::kRows;
-    if (row >= output.n) continue;
-    const float sum =
-        has_all ? DepthSum<Tile>(shared, at) : BlockSum<Tile>(params, tile, at);
-    StoreOutput(output, segment.first_token + at / Tile::kRows, row,
-                sum * Tile::kUnit);
-  }
-}
-
-template <class Tile>
-__device__ void RunSegment(const A8Params& params, const A8Matrix& matrix,
-                           const HmmaSegment& segment, int tile) {
+__device__ void RunSegment(const A8Matrix& matrix, const TileSegment& segment) {
   float* shared = reinterpret_cast<float*>(DynamicShared());
   HmmaWarp<Tile> warp(matrix.operands, segment);
   typename Tile::Sums sums;
@@ -132,16 +47,7 @@ __device__ void RunSegment(const A8Params& params, const A8Matrix& matrix,
   __syncthreads();  // nobody reads the ring any more
   warp.Store(sums, shared);
   __syncthreads();
-  const bool has_all =
-      segment.end - segment.begin == params.plan.split.chunks_per_tile;
-  const int64_t rest = matrix.output.m - segment.first_token;
-  const int num_outputs =
-      (rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens) *
-      Tile::kRows;
-  if (has_all || LeavePartialSums<Tile>(params, tile, num_outputs, shared)) {
-    StoreTile<Tile>(params, matrix.output, segment, tile, num_outputs, has_all,
-                    shared);
-  }
+  StoreTile<Tile>(matrix.out, segment, shared);
   __syncthreads();  // before the next segment fills the ring
 }
 
@@ -149,24 +55,13 @@ template <class Tile>
 __global__ void __launch_bounds__(kMatmulThreads,
                                   BlocksPerMultiprocessor(Tile::kTokenTiles))
     MatmulA8Kernel(const __grid_constant__ A8Params params) {
-  const WorkSplit& split = params.plan.split;
+  const WorkSplit& split = params.matrix[0].out.split;
   const int end = split.Begin(static_cast<int>(blockIdx.x) + 1);
   for (int unit = split.Begin(static_cast<int>(blockIdx.x)); unit < end;) {
-    const int tile = unit / split.chunks_per_tile;
-    const int tile_begin = tile * split.chunks_per_tile;
-    const int tile_end = tile_begin + split.chunks_per_tile;
-    const int unit_end = tile_end < end ? tile_end : end;
-    const A8Matrix& matrix = MatrixOf(params, tile);
-    const int own_tile = tile - matrix.first_tile;
-    const int64_t row_tile = own_tile / params.plan.num_token_tiles;
-    const int64_t token_tile = own_tile % params.plan.num_token_tiles;
-    RunSegment<Tile>(params, matrix,
-                     {.first_row = row_tile * Tile::kRows,
-                      .first_token = token_tile * Tile::kTokens,
-                      .begin = unit - tile_begin,
-                      .end = unit_end - tile_begin},
-                     tile);
-    unit = unit_end;
+    const A8Matrix& matrix = MatrixOf(params, unit);
+    const TileSegment segment = SegmentAt<Tile>(matrix.out, unit, end);
+    RunSegment<Tile>(matrix, segment);
+    unit += segment.end - segment.begin;
   }
 }
 
@@ -174,7 +69,7 @@ template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
 void LaunchTile(const A8Params& params, const Exec& exec) {
   using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
   Launch(exec,
-         {.grid = dim3(static_cast<unsigned>(params.plan.split.num_blocks)),
+         {.grid = dim3(static_cast<unsigned>(params.matrix[0].out.split.num_blocks)),
           .block = dim3(kMatmulThreads),
           .shared_bytes = Tile::kSharedBytes},
          MatmulA8Kernel<Tile>, params);
@@ -182,7 +77,7 @@ void LaunchTile(const A8Params& params, const Exec& exec) {
 
 template <CodeFormat kCodes, ScaleFormat kScales, bool kFine>
 void LaunchFormat(const A8Params& params, const Exec& exec) {
-  switch (params.plan.token_tiles) {
+  switch (params.token_tiles) {
     case 1:
       return LaunchTile<kCodes, kScales, kFine, 1>(params, exec);
     case 2:
@@ -218,15 +113,6 @@ void LaunchAny(const A8Params& params, const Exec& exec) {
                    params, exec);
 }
 
-int64_t NumMultiprocessors() {
-  static const int64_t count = [] {
-    cudaDeviceProp properties = {};
-    const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
-    return known ? int64_t{properties.multiProcessorCount} : 132;
-  }();
-  return count;
-}
-
 // The tokens of `args` from `first` on.
 MatmulA8Args TokensFrom(MatmulA8Args args, int64_t first) {
   const int64_t outputs = first * args.weight.n;
@@ -254,21 +140,22 @@ A8Matrix MatrixFrom(const MatmulA8Args& args, const float* inner) {
   const PackedWeight w = DescribePacked(weight, weight.packed);
   const bool whole_pieces =
       weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
-  return {.operands = {.weight = w,
-                       .tokens = args.x.data,
-                       .m = args.m,
-                       .k = weight.k,
-                       .whole_pieces = whole_pieces},
-          .output = {.m = args.m,
-                     .n = weight.n,
-                     .row_scale = w.row_scale,
-                     .token_scale = args.x.scale,
-                     .lorc = weight.lorc,
-                     .inner = inner,
-                     .bias = args.bias,
-                     .residual = args.residual,
-                     .y = args.y},
-          .first_tile = 0};
+  A8Matrix matrix = {};
+  matrix.operands = {.weight = w,
+                     .tokens = args.x.data,
+                     .m = args.m,
+                     .k = weight.k,
+                     .whole_pieces = whole_pieces};
+  matrix.out.output = {.m = args.m,
+                       .n = weight.n,
+                       .row_scale = w.row_scale,
+                       .token_scale = args.x.scale,
+                       .lorc = weight.lorc,
+                       .inner = inner,
+                       .bias = args.bias,
+                       .residual = args.residual,
+                       .y = args.y};
+  return matrix;
 }
 
 // One launch for all of a group; inner[i] is V x of its i-th weight.
@@ -276,19 +163,26 @@ void LaunchGroup(const MatmulA8Args* group, int size, float* const* inner,
                  void* partial_sums, const Exec& exec) {
   A8Params params = {};
   params.num_matrices = size;
-  params.partial_sums = static_cast<float*>(partial_sums);
   const int64_t m = group[0].m;
-  const int64_t token_tiles = Pieces(m, TokenTiles(m) * kTileTokens);
   int64_t row_tiles = 0;
   for (int i = 0; i < size; ++i) {
     params.matrix[i] = MatrixFrom(group[i], inner[i]);
-    params.matrix[i].first_tile = static_cast<int>(row_tiles * token_tiles);
     row_tiles += RowTiles(m, params.matrix[i].operands.weight.num_slabs);
   }
-  params.plan =
+  const MatmulPlan plan =
       PlanMatmul(m, row_tiles, params.matrix[0].operands.weight.num_chunks,
                  NumMultiprocessors());
-  ZQFP_CHECK(params.plan.fits);
+  ZQFP_CHECK(plan.fits);
+  params.token_tiles = plan.token_tiles;
+  row_tiles = 0;
+  for (int i = 0; i < size; ++i) {
+    TileOutput& out = params.matrix[i].out;
+    out.split = plan.split;
+    out.first_tile = static_cast<int>(row_tiles * plan.num_token_tiles);
+    out.num_token_tiles = plan.num_token_tiles;
+    out.partial_sums = static_cast<float*>(partial_sums);
+    row_tiles += RowTiles(m, params.matrix[i].operands.weight.num_slabs);
+  }
   LaunchAny(params, exec);
 }
 
@@ -298,6 +192,15 @@ bool HaveOneKernel(const WeightView& a, const WeightView& b) {
 }
 
 }  // namespace
+
+int64_t NumMultiprocessors() {
+  static const int64_t count = [] {
+    cudaDeviceProp properties = {};
+    const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
+    return known ? int64_t{properties.multiProcessorCount} : 132;
+  }();
+  return count;
+}
 
 void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
                 const Exec& exec) {
@@ -312,6 +215,9 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   ComputeInner(args, inner, exec);
   uint8_t* const rest =
       workspace + LowRankInnerBytes(args.m, args.weight.lorc.rank);
+  if (IsForWgmma(args.m) && HasWgmma(args.weight)) {
+    return MatmulWgmma(args, ChooseWgmmaShape(args), inner, rest, exec);
+  }
   const int64_t done = MatmulFp8(args, inner, rest, exec);
   if (done == args.m) return;
   if (done > 0) return MatmulA8(TokensFrom(args, done), exec);
@@ -321,7 +227,8 @@ void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
 void MatmulA8Group(const MatmulA8Args* group, int size,
                    const Exec& exec) noexcept {
   ZQFP_CHECK(size >= 1 && size <= kMostGroupedMatmuls);
-  bool one_launch = group[0].m > 0 && group[0].m < kFp8LeastTokens;
+  const int64_t m = group[0].m;
+  bool one_launch = m > 0 && m < kFp8LeastTokens && !IsForWgmma(m);
   for (int i = 1; i < size; ++i) {
     one_launch = one_launch && HaveOneKernel(group[0].weight, group[i].weight);
   }
@@ -343,13 +250,16 @@ void MatmulA8Group(const MatmulA8Args* group, int size,
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   const int64_t sums = PartialSumBytes(query.num_tokens, NumMultiprocessors());
   const int64_t fp8 = MatmulFp8WorkspaceBytes(query.num_tokens, query.k);
+  const int64_t wgmma =  // a step may have fewer tokens than the query
+      query.num_tokens >= kWgmmaLeastTokens && kWgmmaMostTokens > 0
+          ? MatmulWgmmaWorkspaceBytes()
+          : 0;
   const int64_t rank = query.lorc_rank;
   const int64_t alone = LowRankInnerBytes(query.num_tokens, rank);
-  const int64_t group_tokens =
-      query.num_tokens < kFp8LeastTokens ? query.num_tokens : kFp8LeastTokens;
+  const int64_t group_tokens = std::min(query.num_tokens, kFp8LeastTokens);
   const int64_t group =
       kMostGroupedMatmuls * LowRankInnerBytes(group_tokens, rank);
-  return (alone > group ? alone : group) + (sums > fp8 ? sums : fp8);
+  return std::max(alone, group) + std::max({sums, fp8, wgmma});
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -17,7 +17,14 @@
 namespace zqfp::kernels::emulator {
 namespace {
 
-enum class State : uint8_t { kReady, kAtBarrier, kInWarp, kWaiting, kDone };
+enum class State : uint8_t {
+  kReady,
+  kAtBarrier,
+  kInWarp,
+  kInWarpgroup,
+  kWaiting,
+  kDone
+};
 
 struct Copy {
   void* to;
@@ -37,10 +44,15 @@ struct Thread {
   Collective collective = Collective::kSync;  // kInWarp
   int num_collectives = 0;
   bool has_waited = false;         // for the grid before
+  int num_warpgroup_collectives = 0;
   bool (*ready)(void*) = nullptr;  // kWaiting
   void* ready_context = nullptr;
   std::deque<std::vector<Copy>> copy_groups;  // closed ones, oldest first
   std::vector<Copy> open_copies;
+  bool has_unfenced_copies = false;
+  using Products = std::vector<std::function<void()>>;
+  std::deque<Products> product_groups;  // closed ones, oldest first
+  Products open_products;
 };
 
 // The block that runs.
@@ -53,6 +65,7 @@ struct Block {
   // By warp: what its lanes show each other. Two sets in turn: a lane may be
   // in the next collective while another still reads this one's.
   std::vector<LaneSlot> slots[2];
+  std::vector<LaneSlot> warpgroup_slots[2];
   std::vector<Copy> bulk_copies;
   Thread* current = nullptr;
 };
@@ -84,6 +97,9 @@ void Run(Thread& thread) {
     if (block.shape.overlaps && !thread.has_waited) {
       Die("the thread ended and has never waited for the grid before");
     }
+    if (!thread.product_groups.empty() || !thread.open_products.empty()) {
+      Die("the thread ended before it waited for its products");
+    }
     thread.state = State::kDone;
   }
   block.current = nullptr;
@@ -111,6 +127,19 @@ bool ReleaseWarp(int warp) {
   }
   for (int lane = 0; lane < NumLanes(warp); ++lane) {
     block.threads[first + lane]->state = State::kReady;
+  }
+  return true;
+}
+
+// The same for four warps.
+bool ReleaseWarpgroup(int warpgroup) {
+  const int first = warpgroup * kWarpgroupSize;
+  if (first + kWarpgroupSize > block.num_threads) return false;
+  for (int t = 0; t < kWarpgroupSize; ++t) {
+    if (block.threads[first + t]->state != State::kInWarpgroup) return false;
+  }
+  for (int t = 0; t < kWarpgroupSize; ++t) {
+    block.threads[first + t]->state = State::kReady;
   }
   return true;
 }
@@ -156,6 +185,8 @@ void RunBlock() {
     block.threads[t]->state = State::kReady;
     block.threads[t]->num_collectives = 0;
     block.threads[t]->has_waited = false;
+    block.threads[t]->num_warpgroup_collectives = 0;
+    block.threads[t]->has_unfenced_copies = false;
   }
   const int num_warps = (block.num_threads + kWarpSize - 1) / kWarpSize;
   while (Count(State::kDone) < block.num_threads) {
@@ -163,11 +194,13 @@ void RunBlock() {
     for (int w = 0; w < num_warps; ++w) {
       any |= RunWarp(block.descending ? num_warps - 1 - w : w);
     }
+    for (int g = 0; g < (num_warps + 3) / 4; ++g) any |= ReleaseWarpgroup(g);
     if (!ReleaseBlock() && !any) {
       Die(fmt::format(
           "deadlock: of {} threads {} wait in __syncthreads, {} for their "
-          "warp, {} for an mbarrier, {} have exited",
-          block.num_threads, Count(State::kAtBarrier), Count(State::kInWarp),
+          "warpgroup, {} for their warp, {} for an mbarrier, {} have exited",
+          block.num_threads, Count(State::kAtBarrier),
+          Count(State::kInWarpgroup), Count(State::kInWarp),
           Count(State::kWaiting), Count(State::kDone)));
     }
   }
@@ -188,6 +221,9 @@ void Prepare(const GridShape& shape, const std::function<void()>& thread_body) {
   while (static_cast<int>(block.threads.size()) < block.num_threads) {
     block.threads.push_back(std::make_unique<Thread>());
     for (auto& slots : block.slots) slots.resize(block.threads.size() + 31);
+    for (auto& slots : block.warpgroup_slots) {
+      slots.resize(block.threads.size());
+    }
   }
   for (int t = 0; t < block.num_threads; ++t) {
     const unsigned number = static_cast<unsigned>(t);
@@ -250,6 +286,15 @@ const LaneSlot* Exchange(Collective kind, unsigned mask, const void* data,
   return &slots[thread.number / kWarpSize * kWarpSize];
 }
 
+const LaneSlot* ExchangeInWarpgroup(const void* data, int num_bytes) {
+  Thread& thread = *block.current;
+  std::vector<LaneSlot>& slots =
+      block.warpgroup_slots[thread.num_warpgroup_collectives++ % 2];
+  memcpy(slots[thread.number].bytes, data, static_cast<size_t>(num_bytes));
+  Stop(State::kInWarpgroup);
+  return &slots[thread.number / kWarpgroupSize * kWarpgroupSize];
+}
+
 void WaitUntil(bool (*ready)(void* context), void* context) {
   if (ready(context)) return;
   block.current->ready = ready;
@@ -275,6 +320,34 @@ void FinishCopies(int num_left) {
   auto& groups = block.current->copy_groups;
   while (static_cast<int>(groups.size()) > num_left) {
     for (const Copy& copy : groups.front()) copy.Do();
+    block.current->has_unfenced_copies |= !groups.front().empty();
+    groups.pop_front();
+  }
+}
+
+bool CopiesAreFenced() {
+  for (int t = 0; t < block.num_threads; ++t) {
+    if (block.threads[t]->has_unfenced_copies) return false;
+  }
+  return true;
+}
+
+void FenceCopies() { block.current->has_unfenced_copies = false; }
+
+void NoteProduct(std::function<void()> finish) {
+  block.current->open_products.push_back(std::move(finish));
+}
+
+void CloseProductGroup() {
+  block.current->product_groups.push_back(
+      std::move(block.current->open_products));
+  block.current->open_products.clear();
+}
+
+void FinishProducts(int num_left) {
+  auto& groups = block.current->product_groups;
+  while (static_cast<int>(groups.size()) > num_left) {
+    for (const auto& finish : groups.front()) finish();
     groups.pop_front();
   }
 }

@@ -9,10 +9,10 @@
 // (0xff, a NaN, before every block), missing barriers (threads and blocks run
 // in ascending order in even launches, descending in odd ones;
 // ZQFP_EMULATOR_ORDER=ascending|descending fixes it), asynchronous copies that
-// nobody waited for (they are done at the wait), deadlocks, accesses behind the
-// dynamic shared memory (a page that may not be touched), threads of a grid
-// that overlaps the one before and never waited for it. One grid runs at a time
-// in the process.
+// and products that nobody waited for (they are done at the wait), deadlocks,
+// accesses behind the dynamic shared memory (a page that may not be touched),
+// threads of a grid that overlaps the one before and never waited for it. One
+// grid runs at a time in the process.
 
 #include <stdint.h>
 
@@ -24,6 +24,7 @@
 namespace zqfp::kernels::emulator {
 
 inline constexpr int kWarpSize = 32;
+inline constexpr int kWarpgroupSize = 4 * kWarpSize;
 
 struct GridShape {
   dim3 grid;
@@ -54,6 +55,9 @@ void SyncBlock();
 const LaneSlot* Exchange(Collective kind, unsigned mask, const void* data,
                          int num_bytes);
 
+// The same for the 128 threads of a warpgroup, whose slots it returns.
+const LaneSlot* ExchangeInWarpgroup(const void* data, int num_bytes);
+
 // Waits until ready(context); the others run meanwhile.
 void WaitUntil(bool (*ready)(void* context), void* context);
 
@@ -66,6 +70,18 @@ int ThreadNumber();
 void NoteCopy(void* to, const void* from, int num_bytes);
 void CloseCopyGroup();
 void FinishCopies(int num_left);
+
+// Whether every thread of the block that has waited for copies let the async
+// proxy know; the running thread does so.
+bool CopiesAreFenced();
+void FenceCopies();
+
+// Notes an asynchronous product of the running thread in its open group, closes
+// the group, finishes all groups but the latest `num_left`. A thread that ends
+// with one unfinished is an error.
+void NoteProduct(std::function<void()> finish);
+void CloseProductGroup();
+void FinishProducts(int num_left);
 
 // Notes a copy of the block that its `barrier` counts; does those of a barrier.
 // A block that ends with one open is an error.

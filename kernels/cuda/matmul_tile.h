@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef ZQFP_KERNELS_CUDA_MATMUL_TILE_H_
+#define ZQFP_KERNELS_CUDA_MATMUL_TILE_H_
+
+// What the tiles of a MatmulA8 have in common, whichever instruction
+// multiplies: what they read, which part of a tile a block does, and how sums
+// become outputs, also those of a tile that several blocks share.
+//
+// A Tile has kThreads, kRows, kTokens, kUnit (what a sum is short of), and in
+// shared memory kDepthWarps sums of every output, [kTokens][kSumStride] each.
+
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+#include "kernels/cuda/matmul_output.h"
+#include "kernels/cuda/matmul_plan.h"
+#include "kernels/cuda/packed_weight.h"
+#include "kernels/cuda/work_split.h"
+
+namespace zqfp::kernels::cuda {
+
+// What a tile reads.
+struct TileOperands {
+  PackedWeight weight;
+  const uint8_t* tokens;  // [m, k] e4m3
+  int64_t m;
+  int64_t k;
+  bool whole_pieces;  // rows of tokens are made of aligned 16 byte pieces
+};
+
+// Which part of it: units [begin, end) of K of one tile.
+struct TileSegment {
+  int tile;
+  int64_t first_row;
+  int64_t first_token;
+  int begin;
+  int end;
+};
+
+// Of one weight; a launch may have several, whose tiles follow one another.
+struct TileOutput {
+  MatmulOutput output;
+  WorkSplit split;      // of all the launch's tiles: its own ones begin with
+  int first_tile;       // first_tile + row tile * num_token_tiles + token tile
+  int num_token_tiles;  // of a row tile
+  float* partial_sums;  // [num_blocks, 2, tokens, rows]
+};
+
+// How many blocks have left their partial sum of a tile, by the first of them.
+// Zero between launches: the last block to arrive resets it. Launches follow
+// one another on the one stream of the process.
+static __device__ unsigned arrivals[kMaxBlocks];
+
+// The segment that begins with `unit` of a block whose units end with `end`.
+template <class Tile>
+__device__ inline TileSegment SegmentAt(const TileOutput& out, int unit,
+                                        int end) {
+  const int per_tile = out.split.chunks_per_tile;
+  const int tile = unit / per_tile;
+  const int tile_begin = tile * per_tile, tile_end = tile_begin + per_tile;
+  const int64_t row_tile = (tile - out.first_tile) / out.num_token_tiles;
+  const int64_t token_tile = (tile - out.first_tile) % out.num_token_tiles;
+  return {.tile = tile,
+          .first_row = row_tile * Tile::kRows,
+          .first_token = token_tile * Tile::kTokens,
+          .begin = unit - tile_begin,
+          .end = (tile_end < end ? tile_end : end) - tile_begin};
+}
+
+// The sum of all depth groups.
+template <class Tile>
+__device__ float DepthSum(const float* shared, int at) {
+  const float* from =
+      shared + at / Tile::kRows * Tile::kSumStride + at % Tile::kRows;
+  float sum = from[0];
+  for (int depth = 1; depth < Tile::kDepthWarps; ++depth) {
+    sum += from[depth * Tile::kTokens * Tile::kSumStride];
+  }
+  return sum;
+}
+
+template <class Tile>
+__device__ float* PartialSums(const TileOutput& out, int block, int part) {
+  return out.partial_sums +
+         (int64_t{block} * 2 + part) * int64_t{Tile::kTokens * Tile::kRows};
+}
+
+// The sum of what all blocks of a tile have left in the workspace, in their
+// order.
+template <class Tile>
+__device__ float BlockSum(const TileOutput& out, int tile, int at) {
+  const WorkSplit& split = out.split;
+  const int first = split.FirstBlock(tile);
+  const int last = split.LastBlock(tile);
+  float sum = PartialSums<Tile>(out, first, split.PartOf(first, tile))[at];
+  for (int block = first + 1; block <= last; ++block) {
+    sum += PartialSums<Tile>(out, block, 0)[at];
+  }
+  return sum;
+}
+
+// True in all threads of the last of the blocks that have written their partial
+// sums of a tile.
+static __device__ bool IsLastToArrive(int first_block, int last_block) {
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const unsigned before = atomicAdd(&arrivals[first_block], 1u);
+    is_last = before == static_cast<unsigned>(last_block - first_block);
+    if (is_last) arrivals[first_block] = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return is_last;
+}
+
+// Leaves the sums of this block in the workspace. True in the last block of the
+// tile: all sums are there.
+template <class Tile>
+__device__ bool LeavePartialSums(const TileOutput& out, int tile,
+                                 int num_outputs, const float* shared) {
+  const WorkSplit& split = out.split;
+  const int block = static_cast<int>(blockIdx.x);
+  float* mine = PartialSums<Tile>(out, block, split.PartOf(block, tile));
+#pragma unroll 1
+  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
+       at += Tile::kThreads) {
+    mine[at] = DepthSum<Tile>(shared, at);
+  }
+  return IsLastToArrive(split.FirstBlock(tile), split.LastBlock(tile));
+}
+
+// Stores the outputs of a segment whose sums are in shared memory, where this
+// block has all of K; or those of its tile from the workspace, where the others
+// have left theirs already.
+template <class Tile>
+__device__ void StoreTile(const TileOutput& out, const TileSegment& segment,
+                          const float* shared) {
+  const bool has_all = segment.end - segment.begin == out.split.chunks_per_tile;
+  const int64_t rest = out.output.m - segment.first_token;
+  const int num_outputs =
+      (rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens) *
+      Tile::kRows;
+  if (!has_all &&
+      !LeavePartialSums<Tile>(out, segment.tile, num_outputs, shared)) {
+    return;
+  }
+#pragma unroll 1
+  for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
+       at += Tile::kThreads) {
+    const int64_t row = segment.first_row + at % Tile::kRows;
+    if (row >= out.output.n) continue;
+    const float sum = has_all ? DepthSum<Tile>(shared, at)
+                              : BlockSum<Tile>(out, segment.tile, at);
+    StoreOutput(out.output, segment.first_token + at / Tile::kRows, row,
+                sum * Tile::kUnit);
+  }
+}
+
+}  // namespace zqfp::kernels::cuda
+
+#endif  // ZQFP_KERNELS_CUDA_MATMUL_TILE_H_
