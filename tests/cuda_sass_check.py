@@ -21,7 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CUDA_MACHINE = 190
 LOCAL_LOAD, LOCAL_STORE, TENSOR = 0x983, 0x387, 0x23c  # LDL, STL, HMMA
 # Sources that have to use the tensor cores, where they are in the tree.
-TENSOR_FILES = {"matmul_a8.cu"}
+TENSOR_FILES = {"matmul_a8.cu", "attention_tensor_bf16.cu",
+                "attention_tensor_e4m3.cu"}
 
 problems = []
 

@@ -61,6 +61,10 @@ ZQFP_PTX uint32_t Bf16x2FromF32(float hi, float lo);
 // of that nibble set, its sign bit eight times.
 ZQFP_PTX uint32_t Prmt(uint32_t a, uint32_t b, uint32_t selector);
 
+// x, of which the compiler no longer knows what it is: it computes again what
+// depends on it, rather than keep it in registers through a loop.
+ZQFP_PTX uint32_t Opaque(uint32_t x);
+
 // --- Copies to shared memory that go on behind the thread's back ------------
 
 // 16 bytes, both ends 16-byte aligned; visible to this thread after the wait
@@ -173,6 +177,11 @@ ZQFP_PTX uint32_t Bf16x2FromF32(float hi, float lo) {
 
 ZQFP_PTX uint32_t Prmt(uint32_t a, uint32_t b, uint32_t selector) {
   return __byte_perm(a, b, selector);
+}
+
+ZQFP_PTX uint32_t Opaque(uint32_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
 }
 
 // The 32-bit address that instructions on shared memory take.

@@ -232,6 +232,8 @@ uint32_t Prmt(uint32_t a, uint32_t b, uint32_t selector) {
   return result;
 }
 
+uint32_t Opaque(uint32_t x) { return x; }
+
 void CopyAsync16(void* shared, const void* global) {
   WantAligned(shared, "cp.async");
   WantAligned(global, "cp.async");
