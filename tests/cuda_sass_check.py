@@ -27,7 +27,10 @@ WAIT = 0x82e  # ACQBULK, griddepcontrol.wait
 # LDG, LD, STG, ST, ATOMG, RED
 GLOBAL_ACCESSES = {0x981, 0x980, 0x986, 0x985, 0x9a8, 0x98e}
 # Sources whose kernels have to use the tensor cores, and by what.
-TENSOR_FILES = {"matmul_a8.cu": ("HMMA", 0x23c),
+HMMA = ("HMMA", 0x23c)
+TENSOR_FILES = {"attention_tensor_bf16.cu": HMMA,
+                "attention_tensor_e4m3.cu": HMMA,
+                "matmul_a8.cu": HMMA,
                 "matmul_wgmma.cu": ("QGMMA", 0xdf3)}
 
 problems = []

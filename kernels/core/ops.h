@@ -211,7 +211,8 @@ struct StoreKvArgs {
 //   shapes   q, y [num_tokens, num_heads, head_dim]; query head h reads KV head
 //            h / (num_heads / num_kv_heads)
 //   dtypes   q, y f32; pages f32|bf16|e4m3
-//   numerics scores, maximum and sums in f32 or wider
+//   numerics scores, maximum and sums in f32 or wider; q and the weights of the
+//            values may be the sum of two bf16, off by 2^-18
 //   window   0: all earlier tokens; w: the last w tokens, the own one included
 //   cap      cap(s) = softcap * tanh(s / softcap), as Softcap; softcap 0: s
 struct AttentionArgs {

@@ -25,6 +25,18 @@ bool CanReadVectors(const AttentionArgs& args) {
          IsAligned(args.pages.k) && IsAligned(args.pages.v);
 }
 
+// Products of 16 dimensions, rows in pieces of 16 bytes, values that are bf16.
+// Heads of more dimensions leave no registers for sums.
+constexpr bool FitsTensorCores(int64_t head_dim) {
+  return head_dim % 16 == 0 && head_dim <= 256;
+}
+
+bool CanUseTensorCores(const AttentionArgs& args) {
+  return args.pages.format != ValueFormat::kF32 &&
+         FitsTensorCores(args.pages.head_dim) && CanReadVectors(args) &&
+         IsAligned(args.y);
+}
+
 // What both kinds of plans share; they still have to choose tiles and splits.
 AttentionPlan MakePlan(const AttentionArgs& args) {
   constexpr int64_t kAll = std::numeric_limits<int32_t>::max();
@@ -33,7 +45,12 @@ AttentionPlan MakePlan(const AttentionArgs& args) {
       .group = static_cast<int32_t>(args.num_heads / args.pages.num_kv_heads),
       .window = static_cast<int32_t>(
           args.window > 0 ? std::min(args.window, kAll) : kAll),
-      .vectors = CanReadVectors(args)};
+      .vectors = CanReadVectors(args),
+      .factor = static_cast<float>(args.scale * kLog2E),
+      .cap = static_cast<float>(args.softcap * kLog2E),
+      .cap_inverse = args.softcap > 0
+                         ? static_cast<float>(1 / (args.softcap * kLog2E))
+                         : 0};
 }
 
 // Splits the keys so that the longest sequence alone fills the chip; shorter
@@ -78,6 +95,16 @@ void LaunchDecode(const AttentionPlan& plan, const Exec& exec) {
   }
 }
 
+void LaunchPrefill(const AttentionPlan& plan, const Exec& exec) {
+  if (!plan.tensor_cores) {
+    LaunchPrefillF32(plan, exec);
+  } else if (plan.args.pages.format == ValueFormat::kBf16) {
+    LaunchTensorOf<ValueFormat::kBf16>(plan, exec);
+  } else {
+    LaunchTensorOf<ValueFormat::kE4m3>(plan, exec);
+  }
+}
+
 }  // namespace
 
 AttentionPlan PlanDecode(const AttentionArgs& args, void* workspace) {
@@ -101,7 +128,10 @@ AttentionPlan PlanPrefill(const AttentionArgs& args, void* workspace) {
   if (queries <= kDecodeQueries) return plan;
   plan.least_queries = kDecodeQueries + 1;
   plan.most_queries = std::numeric_limits<int32_t>::max();
-  plan.tile_queries = args.pages.head_dim <= 256 ? kMostTileQueries : 32;
+  plan.tensor_cores = CanUseTensorCores(args);
+  plan.tile_queries = plan.tensor_cores            ? kTensorTileQueries
+                      : args.pages.head_dim <= 256 ? kMostTileQueries
+                                                   : 32;
   plan.tiles = static_cast<int32_t>(CeilDivide(queries, plan.tile_queries));
   SplitKeys(kLeastPrefillKeys, workspace, plan);
   return plan;
@@ -112,9 +142,11 @@ int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   // SplitKeys never makes more blocks than that, unless none is split. A step
   // of few queries cannot hold a prompt, whose tiles are the larger ones.
   const bool prompts = query.num_tokens * query.num_heads > kDecodeQueries;
-  return kAttentionBlocks *
-         (prompts ? kMostTileQueries : kMostDecodeTileQueries) *
-         (query.head_dim + 2) * static_cast<int64_t>(sizeof(float));
+  const int64_t queries = !prompts ? kMostDecodeTileQueries
+                          : FitsTensorCores(query.head_dim) ? kTensorTileQueries
+                                                            : kMostTileQueries;
+  return kAttentionBlocks * queries * (query.head_dim + 2) *
+         static_cast<int64_t>(sizeof(float));
 }
 
 void Attention(const AttentionArgs& args, const Exec& exec) noexcept {

@@ -28,8 +28,12 @@ inline constexpr int32_t kDecodeQueries = 32;
 inline constexpr int64_t kAttentionBlocks = 264;
 inline constexpr int64_t kMaxSplits = 64;
 
-// Queries of one tile, at most.
+inline constexpr double kLog2E = 1.4426950408889634;
+
+// Queries of one tile, at most: of prompts in f32 and on the tensor cores, and
+// of decode.
 inline constexpr int32_t kMostTileQueries = 64;
+inline constexpr int32_t kTensorTileQueries = 128;
 inline constexpr int32_t kMostDecodeTileQueries = 8;
 
 // One launch of an attention kernel; what its blocks are handed.
@@ -44,6 +48,11 @@ struct AttentionPlan {
   int32_t least_queries = 1;  // sequences with fewer are another launch's
   int32_t most_queries = 0;   // or with more
   bool vectors = false;       // rows of q, k and v can be read 16 bytes at once
+  // Prefill with attention_tensor.cuh, whose scores are in units of log2:
+  bool tensor_cores = false;
+  float factor = 0;       // of q K^T
+  float cap = 0;          // of scores
+  float cap_inverse = 0;  // one through it
   // Of blocks whose tile has several, by (block, query of the tile):
   float* partial_sum = nullptr;      // [.., head_dim], not yet divided
   float* partial_maximum = nullptr;  // [..]
@@ -65,7 +74,11 @@ int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept;
 // The decode kernels of pages in one format, attention_decode_*.cu.
 template <ValueFormat kFormat>
 void LaunchDecodeOf(const AttentionPlan& plan, const Exec& exec);
-void LaunchPrefill(const AttentionPlan& plan, const Exec& exec);
+// The prefill kernels: on the tensor cores for pages in one format, bf16 or
+// e4m3, attention_tensor_*.cu; in plain f32 for everything, attention_prefill.
+template <ValueFormat kFormat>
+void LaunchTensorOf(const AttentionPlan& plan, const Exec& exec);
+void LaunchPrefillF32(const AttentionPlan& plan, const Exec& exec);
 // Joins the partial results of a plan with several splits.
 void LaunchMerge(const AttentionPlan& plan, const Exec& exec);
 

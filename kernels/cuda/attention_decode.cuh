@@ -16,7 +16,6 @@
 namespace zqfp::kernels::cuda {
 
 inline constexpr int kDecodeWarps = 4;
-inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 // The compile-time side of a decode kernel.
 template <ValueFormat kFormatValue, int kLanesValue, int kSlicesValue,

@@ -153,7 +153,7 @@ void LaunchKernel(const AttentionPlan& plan, const Exec& exec) {
 
 }  // namespace
 
-void LaunchPrefill(const AttentionPlan& plan, const Exec& exec) {
+void LaunchPrefillF32(const AttentionPlan& plan, const Exec& exec) {
   // Tiles of keys such that two blocks share a multiprocessor, but for the
   // largest heads.
   const int64_t dim = plan.args.pages.head_dim;

@@ -13,6 +13,8 @@
 
 namespace zqfp::kernels::cuda {
 
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
 // The weight of a key that a query does not see. Its value may be a NaN, which
 // times zero would still be one: it has to be left out.
 inline constexpr float kUnseen = -1.0f;
@@ -95,17 +97,27 @@ __device__ __forceinline__ int64_t QueryRow(const AttentionPlan& plan,
          static_cast<int64_t>(tile.kv_head) * plan.group + index % plan.group;
 }
 
-// Row of the page arrays, [.., head_dim], of a key of the tile's sequence.
-__device__ __forceinline__ int64_t KeyRow(const AttentionPlan& plan,
+// The page of a key of the tile's sequence.
+__device__ __forceinline__ int32_t PageOf(const AttentionPlan& plan,
                                           const QueryTile& tile, int32_t key) {
   const RaggedBatchView& batch = plan.args.batch;
+  const uint32_t entry = static_cast<uint32_t>(key) /
+                         static_cast<uint32_t>(plan.args.pages.page_size);
+  return batch.page_table[tile.sequence * batch.page_table_stride + entry];
+}
+
+// Row of the page arrays, [.., head_dim], of that key, which is in `page`.
+__device__ __forceinline__ int64_t RowInPage(const AttentionPlan& plan,
+                                             const QueryTile& tile,
+                                             int64_t page, int32_t key) {
   const KvPagesView& pages = plan.args.pages;
-  const auto page_size = static_cast<uint32_t>(pages.page_size);
-  const uint32_t entry = static_cast<uint32_t>(key) / page_size;
-  const int64_t page =
-      batch.page_table[tile.sequence * batch.page_table_stride + entry];
   return (page * pages.num_kv_heads + tile.kv_head) * pages.page_size +
-         static_cast<uint32_t>(key) - entry * page_size;
+         static_cast<uint32_t>(key) % static_cast<uint32_t>(pages.page_size);
+}
+
+__device__ __forceinline__ int64_t KeyRow(const AttentionPlan& plan,
+                                          const QueryTile& tile, int32_t key) {
+  return RowInPage(plan, tile, PageOf(plan, tile, key), key);
 }
 
 // cap(score), AttentionArgs.

@@ -69,7 +69,8 @@ template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
 void LaunchTile(const A8Params& params, const Exec& exec) {
   using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
   Launch(exec,
-         {.grid = dim3(static_cast<unsigned>(params.matrix[0].out.split.num_blocks)),
+         {.grid = dim3(
+              static_cast<unsigned>(params.matrix[0].out.split.num_blocks)),
           .block = dim3(kMatmulThreads),
           .shared_bytes = Tile::kSharedBytes},
          MatmulA8Kernel<Tile>, params);

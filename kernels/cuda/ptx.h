@@ -36,6 +36,17 @@ ZQFP_PTX void MmaBf16(float (&d)[4], const uint32_t (&a)[4],
 // [lane / 4][lane % 4 * 2 ..]. All lanes of the warp together.
 ZQFP_PTX uint32_t MoveMatrixTrans(uint32_t row);
 
+// Four 8 x 8 matrices of 16-bit elements from shared memory. Lane l names row
+// l % 8 of matrix l / 8: 16 bytes, aligned so. Then lane l has of matrix i, in
+// matrices[i], the pair [l / 4][l % 4 * 2 ..]; with Trans the pair
+// [l % 4 * 2 ..][l / 4], of two rows. All lanes of the warp together.
+ZQFP_PTX void LoadMatrices(uint32_t (&matrices)[4], const void* shared_row);
+ZQFP_PTX void LoadMatricesTrans(uint32_t (&matrices)[4],
+                                const void* shared_row);
+
+// 2^x to 2 ulp; less than 2^-126 is 0.
+ZQFP_PTX float Exp2(float x);
+
 // Two e4m3 codes, hi << 8 | lo: to nearest even, saturating, NaN to 0x7f.
 // FloatToE4m3 (float_formats.h) of each.
 ZQFP_PTX uint32_t CvtE4m3x2(float hi, float lo);
@@ -50,11 +61,17 @@ ZQFP_PTX uint32_t Bf16x2FromF32(float hi, float lo);
 // of that nibble set, its sign bit eight times.
 ZQFP_PTX uint32_t Prmt(uint32_t a, uint32_t b, uint32_t selector);
 
+// x, of which the compiler no longer knows what it is: it computes again what
+// depends on it, rather than keep it in registers through a loop.
+ZQFP_PTX uint32_t Opaque(uint32_t x);
+
 // --- Copies to shared memory that go on behind the thread's back ------------
 
 // 16 bytes, both ends 16-byte aligned; visible to this thread after the wait
 // for its group, to the others after a barrier behind that.
 ZQFP_PTX void CopyAsync16(void* shared, const void* global);
+// The same of 4 bytes.
+ZQFP_PTX void CopyAsync4(void* shared, const void* global);
 // Closes a group: the copies since the last one.
 ZQFP_PTX void CopyAsyncCommit();
 #if !defined(__CUDACC__)
@@ -120,6 +137,12 @@ ZQFP_PTX uint32_t MoveMatrixTrans(uint32_t row) {
   return result;
 }
 
+ZQFP_PTX float Exp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
 ZQFP_PTX uint32_t CvtE4m3x2(float hi, float lo) {
   uint16_t pair;
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;"
@@ -156,9 +179,40 @@ ZQFP_PTX uint32_t Prmt(uint32_t a, uint32_t b, uint32_t selector) {
   return __byte_perm(a, b, selector);
 }
 
+ZQFP_PTX uint32_t Opaque(uint32_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // The 32-bit address that instructions on shared memory take.
 ZQFP_PTX uint32_t SharedAddress(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+
+ZQFP_PTX void LoadMatrices(uint32_t (&matrices)[4], const void* shared_row) {
+  asm volatile(
+      "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]),
+        "=r"(matrices[3])
+      : "r"(SharedAddress(shared_row))
+      : "memory");
+}
+
+ZQFP_PTX void LoadMatricesTrans(uint32_t (&matrices)[4],
+                                const void* shared_row) {
+  asm volatile(
+      "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]),
+        "=r"(matrices[3])
+      : "r"(SharedAddress(shared_row))
+      : "memory");
+}
+
+ZQFP_PTX void CopyAsync4(void* shared, const void* global) {
+  asm volatile(
+      "cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(SharedAddress(shared)),
+      "l"(global)
+      : "memory");
 }
 
 ZQFP_PTX void CopyAsync16(void* shared, const void* global) {

@@ -40,7 +40,14 @@ void RunGrid(const GridShape& shape, const std::function<void()>& thread_body);
 // --- For the threads of a running grid --------------------------------------
 
 // What the lanes of a warp do together; all must do the same.
-enum class Collective : uint8_t { kSync, kShuffle, kVote, kMma, kTranspose };
+enum class Collective : uint8_t {
+  kSync,
+  kShuffle,
+  kVote,
+  kMma,
+  kTranspose,
+  kLoadMatrices
+};
 
 // What one lane shows to the others: at most 64 bytes.
 struct alignas(16) LaneSlot {

@@ -79,10 +79,28 @@ void Mma(const float* values, float (&d)[4], const uint32_t (&a)[4],
   }
 }
 
-void WantAligned(const void* address, const char* what) {
-  if (reinterpret_cast<uintptr_t>(address) % 16 != 0) {
-    Die(fmt::format("{}: {} is not 16-byte aligned", what, fmt::ptr(address)));
+void WantAligned(const void* address, const char* what, int num_bytes = 16) {
+  if (reinterpret_cast<uintptr_t>(address) % num_bytes != 0) {
+    Die(fmt::format("{}: {} is not {}-byte aligned", what, fmt::ptr(address),
+                    num_bytes));
   }
+}
+
+// Shows this lane's row of 16 bytes to the others. It is read before any lane
+// goes on, as on the chip.
+const LaneSlot* ShowRow(const void* shared_row) {
+  WantAligned(shared_row, "ldmatrix");
+  uint8_t row[16];
+  memcpy(row, shared_row, sizeof(row));
+  return emulator::Exchange(Collective::kLoadMatrices, kWholeWarp, row,
+                            sizeof(row));
+}
+
+// Element [row, column] of one of the four matrices shown.
+uint32_t Element(const LaneSlot* lanes, int matrix, int row, int column) {
+  uint16_t element;
+  memcpy(&element, lanes[matrix * 8 + row].bytes + 2 * column, 2);
+  return element;
 }
 
 // An mbarrier as the emulator keeps it.
@@ -159,6 +177,29 @@ uint32_t MoveMatrixTrans(uint32_t row) {
   return result;
 }
 
+void LoadMatrices(uint32_t (&matrices)[4], const void* shared_row) {
+  const LaneSlot* lanes = ShowRow(shared_row);
+  const int row = emulator::Lane() / 4, column = emulator::Lane() % 4 * 2;
+  for (int i = 0; i < 4; ++i) {
+    matrices[i] = Element(lanes, i, row, column) |
+                  Element(lanes, i, row, column + 1) << 16;
+  }
+}
+
+void LoadMatricesTrans(uint32_t (&matrices)[4], const void* shared_row) {
+  const LaneSlot* lanes = ShowRow(shared_row);
+  const int row = emulator::Lane() % 4 * 2, column = emulator::Lane() / 4;
+  for (int i = 0; i < 4; ++i) {
+    matrices[i] = Element(lanes, i, row, column) |
+                  Element(lanes, i, row + 1, column) << 16;
+  }
+}
+
+float Exp2(float x) {
+  const float result = exp2f(x);
+  return result < 0x1p-126f ? 0.0f : result;  // a NaN stays one
+}
+
 uint32_t CvtE4m3x2(float hi, float lo) {
   return static_cast<uint32_t>(FloatToE4m3(hi)) << 8 | FloatToE4m3(lo);
 }
@@ -191,10 +232,18 @@ uint32_t Prmt(uint32_t a, uint32_t b, uint32_t selector) {
   return result;
 }
 
+uint32_t Opaque(uint32_t x) { return x; }
+
 void CopyAsync16(void* shared, const void* global) {
   WantAligned(shared, "cp.async");
   WantAligned(global, "cp.async");
   emulator::NoteCopy(shared, global, 16);
+}
+
+void CopyAsync4(void* shared, const void* global) {
+  WantAligned(shared, "cp.async", 4);
+  WantAligned(global, "cp.async", 4);
+  emulator::NoteCopy(shared, global, 4);
 }
 
 void CopyAsyncCommit() { emulator::CloseCopyGroup(); }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention of every backend against the textbook formula in f64: all scores
 // first, then the softmax, then the weighted values.
+#include "kernels/cuda/attention.h"
+
 #include <fmt/format.h>
 
 #include "tests/kernels/kv_batch.h"
@@ -39,6 +41,15 @@ class AttentionTest : public OpTest {
     Wait();
   }
 
+  // Whether a sequence's queries and weights are split in two by the backend:
+  // kernels/cuda/attention_tensor.cuh.
+  static bool OnBf16Pairs(const AttentionCase& c, const Sequence& sequence) {
+    return GetParam().backend.rfind("cuda", 0) == 0 &&
+           c.shape.format != ValueFormat::kF32 && c.shape.head_dim % 16 == 0 &&
+           c.shape.head_dim <= 256 &&
+           sequence.rows * c.group > cuda::kDecodeQueries;
+  }
+
   // One query row against positions [first, last]; appends head_dim outputs.
   static void Attend(const KvBatch& cache, const AttentionCase& c,
                      const float* q, int64_t s, int64_t kv_head, int64_t first,
@@ -59,12 +70,14 @@ class AttentionTest : public OpTest {
       score_magnitude = std::max(score_magnitude, magnitude);
     }
     for (double& weight : weights) total += weight = std::exp(weight - largest);
-    const double bound = ErrorBound(Op::kAttention,
-                                    {.kv = c.shape.format,
-                                     .context = last - first + 1,
-                                     .score_magnitude = score_magnitude,
-                                     .softcap = c.softcap},
-                                    dim);
+    const double bound =
+        ErrorBound(Op::kAttention,
+                   {.kv = c.shape.format,
+                    .context = last - first + 1,
+                    .score_magnitude = score_magnitude,
+                    .softcap = c.softcap,
+                    .on_bf16_pairs = OnBf16Pairs(c, cache.sequences()[s])},
+                   dim);
     for (int64_t i = 0; i < dim; ++i) {
       Expected y = {0, 0};
       for (int64_t p = first; p <= last; ++p) {
@@ -166,6 +179,24 @@ TEST_P(AttentionTest, PromptsOfEveryHeadDim) {
   }
 }
 
+// Prompts of more than one tile of the largest kind, whose ends are neither
+// those of a tile nor of a page, and heads that fill none of the usual sizes.
+TEST_P(AttentionTest, PromptsOfSeveralTiles) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {48, 64, 80, 112, 128, 144, 256}) {
+      Check({{140, 211}}, {.shape = {format, 1, 24, head_dim}});
+    }
+    for (const int64_t window : {1, 33, 64, 130}) {
+      Check({{90, 290}},
+            {.shape = {format, 1, 16, 64}, .group = 3, .window = window});
+    }
+    Check({{70, 130}}, {.shape = {format, 1, 16, 128},
+                        .group = 2,
+                        .window = 65,
+                        .softcap = 3});
+  }
+}
+
 // One step with everything in it: long and short prompts, decode with contexts
 // of very different lengths, a few rows at once.
 TEST_P(AttentionTest, PromptsAndDecodeInOneStep) {
@@ -259,7 +290,7 @@ TEST_P(AttentionTest, LargeScores) {
 // scores of few dims, and the softmax of two positions.
 TEST_P(AttentionTest, NothingIsRoundedToFewerBits) {
   for (const ValueFormat format : kKvFormats) {
-    for (const int64_t head_dim : {1, 8}) {
+    for (const int64_t head_dim : {1, 8, 16}) {
       const KvShape shape = {format, 1, 16, head_dim};
       Check({{40, 60}}, {.shape = shape, .group = 2, .scale = 1.0f}, 30);
       Check({{40, 60}},
@@ -337,7 +368,7 @@ TEST_P(AttentionTest, NanStaysInItsSequence) {
 }
 
 // A NaN among the keys and values of a long prompt, in the middle of a tile:
-// rows before its position are clean, those from it on are not.
+// rows that do not see it are what they are without, the others are NaNs.
 TEST_P(AttentionTest, NanStaysOutOfEarlierRows) {
   for (const ValueFormat format : kKvFormats) {
     for (const int64_t window : {0, 10}) {
@@ -345,16 +376,56 @@ TEST_P(AttentionTest, NanStaysOutOfEarlierRows) {
       std::mt19937 random(37);
       KvBatch cache(random, {{90, 300}}, c.shape);
       cache.FillAll(random);
-      const std::vector<float> bad(16, kNan);
-      cache.Write(cache.Row(0, 250, 0), bad.data(), bad.data());
       const GuardedArray<float> q = RandomFloats(random, 90 * 16);
       GuardedArray<float> y = Unwritten(q.size());
+      Run(cache, c, q, y);
+      const std::vector<float> clean = y.ToVector();
+      const std::vector<float> bad(16, kNan);
+      cache.Write(cache.Row(0, 250, 0), bad.data(), bad.data());
       Run(cache, c, q, y);
       for (int64_t i = 0; i < y.size(); ++i) {
         const int64_t position = 210 + i / 16;
         EXPECT_EQ(std::isnan(y[i]),
                   position >= 250 && (window == 0 || position < 260))
             << Name(format) << " position " << position;
+        if (std::isnan(y[i])) continue;
+        EXPECT_NEAR(y[i], clean[i], 1e-4)
+            << Name(format) << " position " << position;
+      }
+    }
+  }
+}
+
+// An infinity among the keys is a weight of zero or none at all, one among the
+// values is a result: as if they were very large.
+TEST_P(AttentionTest, InfiniteKeysAndValuesAreLargeOnes) {
+  for (const ValueFormat format : {ValueFormat::kF32, ValueFormat::kBf16}) {
+    const AttentionCase c = {.shape = {format, 1, 16, 32}, .window = 320};
+    std::vector<float> finite;
+    for (const float large : {1e30f, kInfinity}) {
+      std::mt19937 random(43);
+      KvBatch cache(random, {{60, 450}}, c.shape);
+      cache.FillAll(random);
+      std::vector<float> key(32, 0.0f), value(32, 0.5f);
+      key[3] = -large;
+      cache.Write(cache.Row(0, 405, 0), key.data(), value.data());
+      key[3] = 0;
+      value[5] = large;
+      cache.Write(cache.Row(0, 420, 0), key.data(), value.data());
+      GuardedArray<float> q = RandomFloats(random, 60 * 32);
+      for (int64_t i = 3; i < q.size(); i += 32) q[i] = 1 + std::fabs(q[i]);
+      GuardedArray<float> y = Unwritten(q.size());
+      Run(cache, c, q, y);
+      if (large < kInfinity) finite = y.ToVector();
+      for (int64_t i = 0; i < y.size(); ++i) {
+        const bool is_large = i / 32 >= 30 && i % 32 == 5;
+        const std::string where = fmt::format("{} {}", Name(format), i);
+        if (large < kInfinity || !is_large) {
+          EXPECT_NEAR(y[i], finite[i], 1e-4 * std::fabs(finite[i]) + 1e-5)
+              << where;
+        } else {
+          EXPECT_EQ(y[i], kInfinity) << where;
+        }
       }
     }
   }

@@ -32,7 +32,26 @@ struct ErrorFormats {
   double score_magnitude = 0;  // attention: max over positions of
                                // scale * sum |q||k|
   double softcap = 0;          // attention; 0: none
+  bool on_bf16_pairs = false;  // attention: queries and weights are each the
+                               // sum of two bf16 numbers
 };
+
+// Attention on pairs of bf16 numbers, in units of u; ErrorBound has the rest.
+// hi is off by 2^-9 |q| at most, lo by 2^-9 of that: 64 u. Sums are made of
+// twice as many terms, and so is the one of the values. Scores are in units of
+// log2: the query's factor, its product with log2(e), and the way back of the
+// maximum where results are merged cost three roundings more; a cap's factor
+// and its reciprocal two, each of which moves cap tanh(z) by less than u cap
+// since |z| (1 - tanh^2) < 1. A weight is off by 64 u like a query, but its
+// total is not made of that, so this counts once.
+inline double PairsBound(const ErrorFormats& formats, double head_dim,
+                         double extra) {
+  const double score =
+      (2 * head_dim + 64 + 7 + extra) * formats.score_magnitude +
+      11 * formats.softcap;
+  const double sums = 8.0 * static_cast<double>(formats.context);
+  return 2 * (score + sums + 8 + extra) + 64;
+}
 
 // The bound of |y - exact| / M, where M is the sum of the magnitudes that make
 // the output: sum |x||w| + |bias| + |residual| for a matmul; |y| for norms and
@@ -95,6 +114,7 @@ inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
       // each. An error d in all weights moves y by 2 d M. A cap passes a
       // score's error on, at most, and adds its own.
       const double extra = formats.kv == ValueFormat::kE4m3 ? 1 : 0;
+      if (formats.on_bf16_pairs) return PairsBound(formats, terms, extra) * u;
       const double score =
           (terms + 4 + extra) * formats.score_magnitude + 9 * formats.softcap;
       const double sums = 7.0 * static_cast<double>(formats.context);

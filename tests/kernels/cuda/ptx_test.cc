@@ -93,6 +93,58 @@ TEST(PtxTest, MoveMatrixTransposes) {
   for (int i = 0; i < 64; ++i) EXPECT_EQ(out[i], in[i % 8 * 8 + i / 8]);
 }
 
+// Four matrices, one below the other, in rows of 24 elements; `elements` gets
+// two of each lane and matrix, [matrix][lane][2].
+template <bool kTrans>
+__global__ void LoadFourMatrices(const uint16_t* in, uint32_t* elements) {
+  AwaitInputs();
+  __shared__ __align__(16) uint16_t rows[32 * 24];
+  for (unsigned i = 0; i < 8; ++i) {
+    rows[threadIdx.x * 24 + i] = in[threadIdx.x * 8 + i];
+  }
+  __syncwarp();
+  uint32_t matrices[4];
+  if (kTrans) {
+    LoadMatricesTrans(matrices, rows + threadIdx.x * 24);
+  } else {
+    LoadMatrices(matrices, rows + threadIdx.x * 24);
+  }
+  for (unsigned i = 0; i < 4; ++i) {
+    elements[i * 32 + threadIdx.x] = matrices[i];
+  }
+}
+
+TEST(PtxTest, MatricesAreLoadedAsFragments) {
+  std::vector<uint16_t> in(256);
+  for (uint16_t i = 0; i < 256; ++i) in[i] = i;
+  for (const bool trans : {false, true}) {
+    std::vector<uint32_t> elements(128);
+    Launch(Exec{}, {.grid = 1, .block = 32},
+           trans ? LoadFourMatrices<true> : LoadFourMatrices<false>, in.data(),
+           elements.data());
+    for (int matrix = 0; matrix < 4; ++matrix) {
+      for (int lane = 0; lane < 32; ++lane) {
+        for (int i = 0; i < 2; ++i) {
+          const int outer = lane / 4, inner = lane % 4 * 2 + i;
+          const int row = trans ? inner : outer, column = trans ? outer : inner;
+          EXPECT_EQ(elements[matrix * 32 + lane] >> i * 16 & 0xffff,
+                    in[matrix * 64 + row * 8 + column])
+              << matrix << " " << lane << " " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(PtxTest, Exp2IsThatOfTheChip) {
+  EXPECT_EQ(Exp2(3), 8);
+  EXPECT_EQ(Exp2(-126), 0x1p-126f);
+  EXPECT_EQ(Exp2(-127), 0);
+  EXPECT_EQ(Exp2(-INFINITY), 0);
+  EXPECT_EQ(Exp2(200), INFINITY);
+  EXPECT_TRUE(IsNan(Exp2(NAN)));
+}
+
 TEST(PtxTest, ConversionsAreThoseOfTheFormats) {
   EXPECT_EQ(CvtE4m3x2(1.0f, -448.0f), 0x38feu);
   EXPECT_EQ(CvtE4m3x2(INFINITY, NAN), 0x7e7fu);
@@ -111,7 +163,7 @@ __global__ void CopyInGroups(const float* in, float* out) {
   __shared__ __align__(16) float to[8];
   CopyAsync16(to, in);
   CopyAsyncCommit();
-  CopyAsync16(to + 4, in + 4);
+  for (int i = 4; i < 8; ++i) CopyAsync4(to + i, in + i);
   CopyAsyncCommit();
   CopyAsyncWait<1>();
   for (int i = 0; i < 8; ++i) out[i] = to[i];
@@ -126,6 +178,7 @@ TEST(PtxTest, AnAsynchronousCopyIsThereAfterItsWait) {
   EXPECT_EQ(out[3], 4);
   EXPECT_TRUE(IsNan(out[4]));
   EXPECT_EQ(out[12], 5);
+  EXPECT_EQ(out[15], 8);
 }
 
 // Warp 0 copies pieces of 64 floats in two buffers in turn, warp 1 sums them.

@@ -57,6 +57,7 @@ enum class Fault {
 template <int kCount, bool kIsE5m2, Fault kFault>
 __global__ void Multiply(const uint8_t* a, const uint8_t* b, int quarter,
                          float* d) {
+  AwaitInputs();
   uint8_t* shared = DynamicShared() + kSwizzleAtomBytes;
   const int thread = static_cast<int>(threadIdx.x);
   for (int piece = thread; piece < 2 * kCount * 8; piece += 128) {
