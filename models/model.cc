@@ -382,8 +382,8 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Random(
   State& state = *model->state_;
   ZQFP_RETURN_IF_ERROR(state.Start(options));
   state.config = config;
-  ZQFP_ASSIGN_OR_RETURN(state.weights,
-                        RandomWeights(config, seed, *state.pool));
+  ZQFP_ASSIGN_OR_RETURN(state.weights, RandomWeights(config, seed, *state.pool,
+                                                     state.backend.lab));
   ZQFP_RETURN_IF_ERROR(state.Plan());
   return model;
 }
@@ -444,6 +444,10 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
                                  absl::Span<float> x) {
   ZQFP_RETURN_IF_ERROR(state_->CheckHost());
   ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache));
+  if (!batch.logit_rows.empty()) {
+    return BadBatch("logits of a layer", 0,
+                    static_cast<int64_t>(batch.logit_rows.size()));
+  }
   const int64_t size =
       static_cast<int64_t>(batch.token_ids.size()) * state_->config.model_dim;
   if (layer_index < 0 || layer_index >= state_->config.num_layers) {

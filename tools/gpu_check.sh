@@ -125,8 +125,8 @@ say "" "## Tests"
 ops='*cuda_threads*'
 check "kernels, the op suite" 120 "$bin/kernels_tests" --gtest_brief=1 \
   --gtest_filter="$ops"
-check "models against Hugging Face" 60 "$bin/models_tests" --gtest_brief=1 \
-  --gtest_filter='*OfEveryBackend*:*OnEveryBackend*'
+check "models against Hugging Face" 120 "$bin/models_tests" --gtest_brief=1 \
+  --gtest_filter='*OfEveryBackend*:*OnEveryBackend*:RecordedSteps*'
 check "the same greedy text as the CPU" 30 same_answer
 tail_lines=12 check "the same loss as the CPU" 30 losses
 

@@ -91,7 +91,8 @@ struct Subject {
 
 // What a row of T2 is made of.
 struct MatmulFigures {
-  MaybeTiming bf16, fp8, fp8_fast, hmma, library;
+  MaybeTiming bf16, fp8, fp8_fast, hmma, library, wgmma;
+  std::string wgmma_tile;  // the fastest one
   Timing chosen;
   ProductError error;
 };
@@ -107,19 +108,38 @@ absl::StatusOr<MaybeTiming> TimeFp8(GpuBench& bench, const Subject& subject,
 }
 
 absl::StatusOr<MaybeTiming> TimePath(GpuBench& bench, const Subject& subject,
-                                     MatmulPath path, int64_t m) {
+                                     MatmulPath path, int64_t m,
+                                     int variant = 0) {
   ZQFP_ASSIGN_OR_RETURN(
       const Exec exec,
       bench.ExecWith(bench.lab().PathWorkspaceBytes(m, subject.shape.k)));
-  if (!bench.lab().MatmulA8On(path, subject.Args(m, 0), exec)) {
+  if (!bench.lab().MatmulA8On(path, variant, subject.Args(m, 0), exec)) {
     return MaybeTiming();
   }
   ZQFP_ASSIGN_OR_RETURN(
       const Timing timing,
       bench.Time(subject.matrix.packed_copies(), [&](int64_t call) {
-        (void)bench.lab().MatmulA8On(path, subject.Args(m, call), exec);
+        (void)bench.lab().MatmulA8On(path, variant, subject.Args(m, call),
+                                     exec);
       }));
   return MaybeTiming(timing);
+}
+
+// The fastest of its tiles; of fewer tokens than a tile could be for, none.
+absl::Status TimeWgmma(GpuBench& bench, const Subject& subject, int64_t m,
+                       MatmulFigures* found) {
+  constexpr int64_t kLeastTokens = 16;
+  if (m < kLeastTokens) return absl::OkStatus();
+  for (int i = 0;; ++i) {
+    const std::string tile = bench.lab().VariantName(MatmulPath::kWgmma, i);
+    if (tile.empty()) return absl::OkStatus();
+    ZQFP_ASSIGN_OR_RETURN(const MaybeTiming timing,
+                          TimePath(bench, subject, MatmulPath::kWgmma, m, i));
+    if (!timing) return absl::OkStatus();
+    if (found->wgmma && found->wgmma->median_us <= timing->median_us) continue;
+    found->wgmma = timing;
+    found->wgmma_tile = tile;
+  }
 }
 
 // The op, as a model calls it.
@@ -152,6 +172,7 @@ absl::StatusOr<MatmulFigures> MeasureMatmul(GpuBench& bench,
                         TimePath(bench, subject, MatmulPath::kHmma, m));
   ZQFP_ASSIGN_OR_RETURN(found.library,
                         TimePath(bench, subject, MatmulPath::kLibrary, m));
+  ZQFP_RETURN_IF_ERROR(TimeWgmma(bench, subject, m, &found));
   ZQFP_ASSIGN_OR_RETURN(found.chosen,
                         TimeChosen(bench, subject, m, &found.error));
   return found;
@@ -169,6 +190,8 @@ const std::vector<ReportColumn>& MatmulColumns() {
                                      {"fp8_fast_us", "fast us", 2},
                                      {"hmma_us", "hmma us", 2},
                                      {"library_us", "unpack us", 2},
+                                     {"wgmma_us", "wgmma us", 2},
+                                     {"wgmma_tile", "its tile"},
                                      {"us", "OURS us", 2},
                                      {"min_us", "min", 2},
                                      {"p90_us", "p90", 2},
@@ -206,6 +229,8 @@ Row MatmulRow(GpuBench& bench, const Subject& subject, int64_t m,
           Micros(found.fp8_fast),
           Micros(found.hmma),
           Micros(found.library),
+          Micros(found.wgmma),
+          found.wgmma_tile,
           us,
           found.chosen.min_us,
           found.chosen.p90_us,

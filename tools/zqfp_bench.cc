@@ -42,7 +42,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Of a step: on the host, and what a device wants to be busy.
 constexpr int64_t kStepTokens = 256;
+constexpr int64_t kDeviceStepTokens = 2048;
 
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
@@ -133,6 +135,10 @@ absl::StatusOr<std::unique_ptr<Model>> LoadWhat(kernels::OpProfile* profile,
   ZQFP_ASSIGN_OR_RETURN(ModelOptions options,
                         ModelOptionsFromFlags(kStepTokens));
   options.profile = profile;
+  const auto backend = kernels::SelectBackend(options.device);
+  if (backend.ok() && backend->device != nullptr) {
+    options.max_tokens = kDeviceStepTokens;
+  }
   const std::string shape = absl::GetFlag(FLAGS_shape);
   if (shape.empty()) {
     ZQFP_ASSIGN_OR_RETURN(*what, ModelDirectory());

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include <functional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "kernels/core/device.h"
@@ -66,6 +67,7 @@ struct LibraryGemm {
 enum class MatmulPath : uint8_t {
   kHmma,     // the one kernel of few tokens
   kLibrary,  // to e4m3 rows, then the library
+  kWgmma,    // the one kernel between them, a variant for each of its tiles
 };
 
 class DeviceLab {
@@ -113,9 +115,11 @@ class DeviceLab {
 
   // Bytes of Exec::workspace for either path.
   virtual int64_t PathWorkspaceBytes(int64_t m, int64_t k) = 0;
+  // "64 x 256", tokens and rows of a tile; "" where a path has no such variant.
+  virtual std::string VariantName(MatmulPath path, int variant) = 0;
   // False, and nothing is done, where the path cannot.
-  virtual bool MatmulA8On(MatmulPath path, const MatmulA8Args& args,
-                          const Exec& exec) = 0;
+  virtual bool MatmulA8On(MatmulPath path, int variant,
+                          const MatmulA8Args& args, const Exec& exec) = 0;
   // Writes a placed weight as rows of e4m3, `to` [n, k]. False where the format
   // has no such form.
   virtual bool UnpackFp8(const WeightView& weight, void* to) = 0;

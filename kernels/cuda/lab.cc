@@ -2,6 +2,10 @@
 #include "kernels/cuda/lab.h"
 
 #include <cuda_runtime.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
 
 #include "kernels/core/status_macros.h"
 #include "kernels/cuda/attention.h"
@@ -10,6 +14,7 @@
 #include "kernels/cuda/library_gemm.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_fp8.h"
+#include "kernels/cuda/matmul_wgmma.h"
 #include "kernels/cuda/pack_weight.h"
 #include "kernels/cuda/random_fill.h"
 #include "kernels/cuda/stopwatch.h"
@@ -75,15 +80,23 @@ class CudaLab final : public DeviceLab {
   }
 
   int64_t PathWorkspaceBytes(int64_t m, int64_t k) override {
-    const int64_t hmma = MatmulWorkspaceBytes({.num_tokens = m, .k = k});
-    const int64_t fp8 =
-        MatmulFp8WorkspaceBytes(m < kFp8LeastTokens ? kFp8LeastTokens : m, k);
-    return hmma > fp8 ? hmma : fp8;
+    return std::max({MatmulWorkspaceBytes({.num_tokens = m, .k = k}),
+                     MatmulFp8WorkspaceBytes(std::max(m, kFp8LeastTokens), k),
+                     MatmulA8WgmmaWorkspaceBytes({.num_tokens = m, .k = k})});
   }
 
-  bool MatmulA8On(MatmulPath path, const MatmulA8Args& args,
+  std::string VariantName(MatmulPath path, int variant) override {
+    if (path != MatmulPath::kWgmma || variant >= int{std::size(kWgmmaShapes)}) {
+      return "";
+    }
+    const WgmmaShape& shape = kWgmmaShapes[variant];
+    return fmt::format("{} x {}", shape.tokens, shape.rows());
+  }
+
+  bool MatmulA8On(MatmulPath path, int variant, const MatmulA8Args& args,
                   const Exec& exec) override {
     auto* workspace = static_cast<uint8_t*>(exec.workspace);
+    if (path == MatmulPath::kWgmma) return MatmulA8Wgmma(args, variant, exec);
     if (path == MatmulPath::kLibrary) {
       // The rows that it leaves to the other path would count for nothing.
       return args.m % 16 == 0 &&

@@ -161,6 +161,8 @@ TEST(GpuTablesTest, PathsThatCannotAreLeftBlank) {
   EXPECT_TRUE(std::isnan(NumberAt(table, 0, "library_us")));
   EXPECT_GT(NumberAt(table, 1, "library_us"), 0);
   EXPECT_GT(NumberAt(table, 0, "hmma_us"), 0);
+  EXPECT_TRUE(std::isnan(NumberAt(table, 0, "wgmma_us")));
+  EXPECT_GT(NumberAt(table, 1, "wgmma_us"), 0);
   EXPECT_GT(NumberAt(table, 0, "fp8_us"), 0);  // padded
   EXPECT_THAT(TableText(table), HasSubstr("  -"));
 }

@@ -13,10 +13,12 @@ namespace {
 
 class MatmulFp8Test : public OpTest {
  protected:
+  // In tests `cuda::` is the emulator's: its functions take no GPU's memory.
+  bool IsOnChip() const { return backend().name == "cuda"; }
+
   // The chip sums in less than f32 (fp8_gemm.h); the emulator does not.
   double Bound(const ErrorFormats& formats, int64_t k) const {
-    return backend().name == "cuda" ? 5e-4
-                                    : ErrorBound(Op::kMatmulA8, formats, k);
+    return IsOnChip() ? 5e-4 : ErrorBound(Op::kMatmulA8, formats, k);
   }
 };
 
@@ -24,6 +26,7 @@ constexpr WeightFormat kFp8Formats[] = {WeightFormat::kE4m3,
                                         WeightFormat::kE2m1Shift};
 
 TEST_P(MatmulFp8Test, UnpackedWeightsAreExact) {
+  if (IsOnChip()) GTEST_SKIP() << "there only by the op: EveryEpilogue";
   for (const WeightFormat format : kFp8Formats) {
     for (const int64_t k : {16, 64, 80, 192}) {
       std::mt19937 random(static_cast<uint32_t>(k));
@@ -49,6 +52,7 @@ TEST_P(MatmulFp8Test, UnpackedWeightsAreExact) {
 }
 
 TEST_P(MatmulFp8Test, TakesAllTokensButTheLastFew) {
+  if (IsOnChip()) GTEST_SKIP() << "there only by the op: EveryEpilogue";
   for (const WeightFormat format : kFp8Formats) {
     for (const auto& [m, wanted] :
          {std::pair<int64_t, int64_t>{128, 0}, {132, 128}, {144, 144}}) {
