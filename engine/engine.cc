@@ -178,7 +178,7 @@ bool Engine::State::NeedsOnlyTop(
     if (!Of(chunk.sequence)->sampler.NeedsOnlyTop()) return false;
     ++rows;
   }
-  return rows <= model->MostTopRows();
+  return rows > 0 && rows <= model->MostTopRows();
 }
 
 // Lays the chunks out as one ragged batch and runs it.

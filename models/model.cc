@@ -415,6 +415,11 @@ absl::Status Model::ForwardTop(const Batch& batch, KvCache& cache,
   State& state = *state_;
   ZQFP_RETURN_IF_ERROR(state.Check(batch, cache));
   const auto rows = static_cast<int64_t>(batch.logit_rows.size());
+  if (MostTopRows() == 0) {
+    return absl::UnimplementedError(
+        fmt::format("model: want a device for the best logits, found {}",
+                    state.backend.name));
+  }
   if (rows > MostTopRows()) {
     return BadBatch("rows of best logits, at most", MostTopRows(), rows);
   }

@@ -109,8 +109,12 @@ class CudaDevice final : public Device {
     if (graph != nullptr) (void)cudaGraphDestroy(graph);
     // A launch that was refused is not in the graph.
     if (error == cudaSuccess) error = cudaGetLastError();
+    std::unique_ptr<RecordedOps> recorded;
+    if (executable != nullptr) {
+      recorded = std::make_unique<Graph>(executable, stream_);
+    }
     ZQFP_RETURN_IF_ERROR(InternalIf(error, "recording"));
-    return std::make_unique<Graph>(executable, stream_);
+    return recorded;
   }
 
   absl::StatusOr<PlacedWeight> Place(const WeightView& weight) override {

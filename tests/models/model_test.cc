@@ -65,6 +65,18 @@ TEST(ModelForward, RunsASoundStep) {
   EXPECT_EQ(step.Run(), absl::OkStatus());
 }
 
+// The host has all logits at hand.
+TEST(ModelForward, TheBestLogitsAreADevicesBusiness) {
+  Step step;
+  std::vector<TopLogits> top(2);
+  EXPECT_EQ(step.model->MostTopRows(), 0);
+  EXPECT_EQ(step.model->ForwardTop(step.batch, step.cache, absl::MakeSpan(top))
+                .code(),
+            absl::StatusCode::kUnimplemented);
+  step.batch.logit_rows.clear();
+  EXPECT_FALSE(step.model->ForwardTop(step.batch, step.cache, {}).ok());
+}
+
 // A batch may come from a scheduler's bug or a caller of the library: each
 // broken limit is an error, and the cache stays as it was.
 TEST(ModelForward, RefusesEveryBrokenBatchAndLeavesTheCacheAlone) {

@@ -53,7 +53,7 @@ GpuTableSizes TinySizes() {
   sizes.matrices = {{"tiny", "qkv", 48, 64}, {"tiny", "down", 16, 192}};
   sizes.first_tokens = {1, 16};
   sizes.other_tokens = {2, 144};
-  sizes.group_size = 32;
+  sizes.group_size = 64;
   sizes.unpacked_bytes = 16 * 64;
   sizes.sweep = {"tiny", "gate-up", 32, 128};
   sizes.sweep_groups = {32, 64};
@@ -207,7 +207,8 @@ TEST(GpuTablesTest, TextAndJsonHaveTheSameCells) {
   for (const char* id : {"T0", "T6"}) {
     const ReportTable& table = AllTables().at(id);
     const std::string text = TableText(table);
-    for (const auto& row : TableJson(table)["rows"]) {
+    const auto json = TableJson(table);
+    for (const auto& row : json["rows"]) {
       for (const ReportColumn& column : table.columns) {
         if (!row.contains(column.key)) continue;
         const auto& cell = row[column.key];
