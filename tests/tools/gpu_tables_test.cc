@@ -42,7 +42,7 @@ Config TinyConfig() {
 
 GpuTableSizes TinySizes() {
   GpuTableSizes sizes;
-  sizes.rotated_bytes = 6000;
+  sizes.rotated_bytes = 2000;
   sizes.sample_us = 1;
   sizes.samples = 3;
   sizes.most_seconds = 1e-6;
