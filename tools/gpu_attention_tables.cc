@@ -13,7 +13,6 @@ namespace {
 
 using kernels::AttentionArgs;
 using kernels::DeviceMemory;
-using kernels::RaggedBatchView;
 using kernels::RandomKind;
 using kernels::Timing;
 using kernels::ValueFormat;

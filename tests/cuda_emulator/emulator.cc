@@ -43,7 +43,7 @@ struct Thread {
   int number = 0;
   Collective collective = Collective::kSync;  // kInWarp
   int num_collectives = 0;
-  bool has_waited = false;         // for the grid before
+  bool has_waited = false;  // for the grid before
   int num_warpgroup_collectives = 0;
   bool (*ready)(void*) = nullptr;  // kWaiting
   void* ready_context = nullptr;
