@@ -137,25 +137,10 @@ void ComputeInner(const MatmulA8Args& args, float* inner, const Exec& exec) {
 }
 
 A8Matrix MatrixFrom(const MatmulA8Args& args, const float* inner) {
-  const WeightView& weight = args.weight;
-  const PackedWeight w = DescribePacked(weight, weight.packed);
-  const bool whole_pieces =
-      weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
+  const PackedWeight w = DescribePacked(args.weight, args.weight.packed);
   A8Matrix matrix = {};
-  matrix.operands = {.weight = w,
-                     .tokens = args.x.data,
-                     .m = args.m,
-                     .k = weight.k,
-                     .whole_pieces = whole_pieces};
-  matrix.out.output = {.m = args.m,
-                       .n = weight.n,
-                       .row_scale = w.row_scale,
-                       .token_scale = args.x.scale,
-                       .lorc = weight.lorc,
-                       .inner = inner,
-                       .bias = args.bias,
-                       .residual = args.residual,
-                       .y = args.y};
+  matrix.operands = OperandsOf(args, w);
+  matrix.out.output = OutputOf(args, w, inner);
   return matrix;
 }
 

@@ -12,6 +12,7 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+#include "kernels/core/ops.h"
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/packed_weight.h"
@@ -45,6 +46,30 @@ struct TileOutput {
   int num_token_tiles;  // of a row tile
   float* partial_sums;  // [num_blocks, 2, tokens, rows]
 };
+
+// Of a MatmulA8 whose weight is `w`; `inner` is V x of a low-rank branch.
+inline TileOperands OperandsOf(const MatmulA8Args& args,
+                               const PackedWeight& w) {
+  const int64_t k = args.weight.k;
+  return {.weight = w,
+          .tokens = args.x.data,
+          .m = args.m,
+          .k = k,
+          .whole_pieces = k % 16 == 0 &&
+                          reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0};
+}
+inline MatmulOutput OutputOf(const MatmulA8Args& args, const PackedWeight& w,
+                             const float* inner) {
+  return {.m = args.m,
+          .n = args.weight.n,
+          .row_scale = w.row_scale,
+          .token_scale = args.x.scale,
+          .lorc = args.weight.lorc,
+          .inner = inner,
+          .bias = args.bias,
+          .residual = args.residual,
+          .y = args.y};
+}
 
 // How many blocks have left their partial sum of a tile, by the first of them.
 // Zero between launches: the last block to arrive resets it. Launches follow

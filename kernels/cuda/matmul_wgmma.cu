@@ -103,27 +103,12 @@ WgmmaShape ChooseWgmmaShape(const MatmulA8Args& args) {
 
 void MatmulWgmma(const MatmulA8Args& args, WgmmaShape shape, const float* inner,
                  uint8_t* workspace, const Exec& exec) {
-  const WeightView& weight = args.weight;
-  const PackedWeight w = DescribePacked(weight, weight.packed);
-  const bool whole_pieces =
-      weight.k % 16 == 0 && reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0;
+  const PackedWeight w = DescribePacked(args.weight, args.weight.packed);
   const WgmmaPlan plan =
       PlanWgmma(shape, args.m, w.num_slabs, w.num_chunks, NumMultiprocessors());
   ZQFP_CHECK(plan.fits);
-  LaunchAny({.operands = DescribeOperands({.weight = w,
-                                           .tokens = args.x.data,
-                                           .m = args.m,
-                                           .k = weight.k,
-                                           .whole_pieces = whole_pieces}),
-             .out = {.output = {.m = args.m,
-                                .n = weight.n,
-                                .row_scale = w.row_scale,
-                                .token_scale = args.x.scale,
-                                .lorc = weight.lorc,
-                                .inner = inner,
-                                .bias = args.bias,
-                                .residual = args.residual,
-                                .y = args.y},
+  LaunchAny({.operands = DescribeOperands(OperandsOf(args, w)),
+             .out = {.output = OutputOf(args, w, inner),
                      .split = plan.split,
                      .first_tile = 0,
                      .num_token_tiles = plan.num_token_tiles,
