@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "kernels/core/status_macros.h"
@@ -99,30 +101,50 @@ absl::StatusOr<RowScore> Measure(const EvaluationRow& row,
   return score;
 }
 
+// How long a process that was killed may take to be gone, lock and all.
+constexpr std::chrono::seconds kPatience(1);
+
+// A descriptor of the directory, made where it is not there.
+absl::StatusOr<int> OpenDirectory(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return FileError(path, "create", error);
+  const int descriptor = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor >= 0) return descriptor;
+  return FileError(path, "open",
+                   std::error_code(errno, std::generic_category()));
+}
+
+// Whether the directory is ours now: locked, and not one that its last user
+// removed meanwhile. The lock goes with the process, however that ends.
+bool TryLock(const std::string& path, int descriptor) {
+  struct stat locked = {}, named = {};
+  return flock(descriptor, LOCK_EX | LOCK_NB) == 0 &&
+         fstat(descriptor, &locked) == 0 && stat(path.c_str(), &named) == 0 &&
+         locked.st_dev == named.st_dev && locked.st_ino == named.st_ino;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WorkDirectory>> WorkDirectory::Open(
     const std::string& path, const std::vector<EvaluationRow>& rows,
     Layers layers) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) return FileError(path, "create", error);
-  const int descriptor = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) {
-    return FileError(path, "open",
-                     std::error_code(errno, std::generic_category()));
-  }
-  // The lock goes with the process, however that ends.
-  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    ZQFP_ASSIGN_OR_RETURN(const int descriptor, OpenDirectory(path));
+    if (TryLock(path, descriptor)) {
+      std::unique_ptr<WorkDirectory> work(new WorkDirectory(path, descriptor));
+      ZQFP_RETURN_IF_ERROR(work->CleanUp(rows, layers));
+      return work;
+    }
     close(descriptor);
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: want a directory for this run alone, found another process at "
-        "work in it",
-        path));
+    if (std::chrono::steady_clock::now() >= deadline) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  std::unique_ptr<WorkDirectory> work(new WorkDirectory(path, descriptor));
-  ZQFP_RETURN_IF_ERROR(work->CleanUp(rows, layers));
-  return work;
+  return absl::FailedPreconditionError(fmt::format(
+      "{}: want a directory for this run alone, found another process at work "
+      "in it",
+      path));
 }
 
 absl::Status WorkDirectory::CleanUp(const std::vector<EvaluationRow>& rows,

@@ -31,7 +31,8 @@ class WorkDirectory {
 
   // Creates it, or takes over what an interrupted run left: remains of `rows`
   // go, their finished layers as `layers` says. FailedPrecondition where it
-  // holds anything else or another process works in it.
+  // holds anything else, or another process works in it and still does a second
+  // later (one that was killed may take its time to be gone).
   static absl::StatusOr<std::unique_ptr<WorkDirectory>> Open(
       const std::string& path, const std::vector<EvaluationRow>& rows,
       Layers layers);

@@ -59,16 +59,35 @@ void FromNumbers(const ReportNumbers& numbers, QuantizedLinear* linear) {
   linear->output_error = numbers[6];
 }
 
-// What may be removed: a directory that holds what a job writes and no more.
-bool IsOurs(const fs::path& path) {
+// What a job that was killed while it wrote its job file leaves of it.
+bool IsPartOfJobFile(const std::string& name) {
+  return name.starts_with(std::string(kJobFile) + ".") &&
+         name.ends_with(".partial");
+}
+
+// Whether it is a directory all of whose entries have such names.
+template <typename Predicate>
+bool HoldsOnly(const fs::path& path, const Predicate& has_name) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return false;
   for (fs::directory_iterator at(path, error), end; !error && at != end;
        at.increment(error)) {
-    const std::string name = at->path().filename().string();
-    if (name != kJobFile && !name.starts_with("layer-")) return false;
+    if (!has_name(at->path().filename().string())) return false;
   }
   return !error;
+}
+
+// What may be removed: a directory that holds what a job writes and no more.
+bool IsOurs(const fs::path& path) {
+  return HoldsOnly(path, [](const std::string& name) {
+    return name == kJobFile || name.starts_with("layer-") ||
+           IsPartOfJobFile(name);
+  });
+}
+
+// Whether the job was killed before its first word was on the disk.
+bool NeverBegan(const fs::path& path) {
+  return HoldsOnly(path, IsPartOfJobFile);
 }
 
 absl::Status StartOver(const fs::path& path, const std::string& job) {
@@ -90,7 +109,8 @@ absl::StatusOr<LayerStore> LayerStore::Open(const std::string& output,
   if (!target.has_filename()) target = target.parent_path();
   const fs::path path = target.string() + ".layers";
   const bool exists = fs::exists(path, error);
-  if (!exists || if_interrupted == IfInterrupted::kStartOver) {
+  if (!exists || NeverBegan(path) ||
+      if_interrupted == IfInterrupted::kStartOver) {
     if (exists && !IsOurs(path)) {
       return absl::AlreadyExistsError(fmt::format(
           "{}: want a directory with {} and layers, which would be removed, "

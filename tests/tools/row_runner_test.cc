@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "engine/model_tokenizer.h"
 #include "tests/tools/small_model.h"
 
@@ -63,6 +66,22 @@ TEST(WorkDirectoryTest, IsOneRunsAlone) {
   work->reset();
   EXPECT_TRUE(
       WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep).ok());
+}
+
+// What was killed holds its lock until the kernel has taken it down.
+TEST(WorkDirectoryTest, WaitsForWhatIsAboutToEnd) {
+  const ScratchDirectory scratch;
+  auto dying = WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep);
+  ASSERT_TRUE(dying.ok());
+  std::thread end([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    dying->reset();
+  });
+  const auto next =
+      WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep);
+  end.join();
+  EXPECT_TRUE(next.ok()) << next.status();
+  EXPECT_TRUE(fs::exists(scratch / "work"));
 }
 
 TEST(WorkDirectoryTest, RemainsGoAndLayersStayUnlessDropped) {

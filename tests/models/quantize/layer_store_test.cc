@@ -158,6 +158,29 @@ TEST_F(LayerStoreTest, ResumingNothingBegins) {
   EXPECT_TRUE(Open(IfInterrupted::kResume).ok());
 }
 
+// A job that was killed before its file was whole left nothing to lose.
+TEST_F(LayerStoreTest, AJobThatNeverBeganIsNoObstacle) {
+  for (const IfInterrupted what :
+       {IfInterrupted::kRefuse, IfInterrupted::kResume,
+        IfInterrupted::kStartOver}) {
+    fs::remove_all(layers());
+    fs::create_directory(layers());
+    EXPECT_TRUE(Open(what).ok()) << "an empty directory";
+    fs::remove_all(layers());
+    fs::create_directory(layers());
+    scratch_.Write("out.layers/job.json.123.partial", "half a j");
+    EXPECT_TRUE(Open(what).ok());
+    EXPECT_FALSE(fs::exists(layers() + "/job.json.123.partial"));
+  }
+  // Beside layers it is ours to remove, and nothing to go on with.
+  fs::remove_all(layers());
+  Interrupt();
+  fs::rename(layers() + "/job.json", layers() + "/job.json.123.partial");
+  EXPECT_FALSE(Open(IfInterrupted::kResume).ok());
+  EXPECT_TRUE(fs::exists(layer(0)));
+  EXPECT_TRUE(Open(IfInterrupted::kStartOver).ok());
+}
+
 TEST_F(LayerStoreTest, RefusesToResumeAnotherJob) {
   for (const std::string& other :
        {std::string(), std::string(kJob) + " ", std::string("{}")}) {
