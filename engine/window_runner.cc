@@ -15,8 +15,10 @@ namespace zqfp {
 namespace {
 
 constexpr int64_t kPageSize = 32;
-// Memory for the logits of one step; more rows go into several steps.
-constexpr int64_t kMaxLogitBytes = 16 << 20;
+// Memory for the logits of one step; more rows go into several steps. A device
+// needs more of them to be busy.
+constexpr int64_t kMaxLogitBytes = int64_t{16} << 20;
+constexpr int64_t kMaxDeviceLogitBytes = int64_t{256} << 20;
 
 }  // namespace
 
@@ -46,8 +48,10 @@ absl::StatusOr<WindowRunner> WindowRunner::Create(Model* model, KvFormat format,
 std::vector<StepRange> WindowRunner::Steps(int64_t num_inputs, int64_t begin,
                                            int64_t first_scored) const {
   const int64_t row_bytes = model_->config().vocab_size * 4;
-  const int64_t rows = std::clamp<int64_t>(kMaxLogitBytes / row_bytes, 1,
-                                           model_->options().max_tokens);
+  const int64_t bytes =
+      model_->device() == nullptr ? kMaxLogitBytes : kMaxDeviceLogitBytes;
+  const int64_t rows =
+      std::clamp<int64_t>(bytes / row_bytes, 1, model_->options().max_tokens);
   std::vector<StepRange> steps;
   for (; begin < num_inputs; begin += rows) {
     steps.push_back({begin, std::min(begin + rows, num_inputs), first_scored});

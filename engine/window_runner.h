@@ -41,7 +41,8 @@ class WindowRunner {
                                              int64_t window);
 
   // The steps of a window whose inputs before `begin` the pages hold already:
-  // as large as the model takes them and 16 MiB of logits allow.
+  // as large as the model takes them and 16 MiB of logits allow, 256 MiB on
+  // a device.
   std::vector<StepRange> Steps(int64_t num_inputs, int64_t begin,
                                int64_t first_scored) const;
   // Runs one step; inputs before it must have run. The logits [num_rows(),

@@ -72,8 +72,7 @@ absl::StatusOr<Certification> Certification::Create(
 absl::StatusOr<Certificate> Certification::Measure(
     const std::string& directory,
     const std::function<bool(int64_t done, int64_t total)>& progress) const {
-  const ModelOptions models = {.num_threads = options_.num_threads,
-                               .max_tokens = kEvaluationStepTokens};
+  const ModelOptions models = {.num_threads = options_.num_threads};
   ZQFP_ASSIGN_OR_RETURN(const LoadedModel original,
                         LoadFrom(original_, models));
   ZQFP_ASSIGN_OR_RETURN(const LoadedModel model, LoadFrom(directory, models));

@@ -185,8 +185,7 @@ absl::Status ReadFlags(EvaluateJob* job) {
           "lm_head", absl::GetFlag(FLAGS_lm_head),
           {HeadFormat::kBf16, HeadFormat::kE4m3, HeadFormat::kE2m1}));
   ZQFP_ASSIGN_OR_RETURN(job->evaluation, EvaluationOptionsFromFlags());
-  ZQFP_ASSIGN_OR_RETURN(job->model,
-                        ModelOptionsFromFlags(kEvaluationStepTokens));
+  ZQFP_ASSIGN_OR_RETURN(job->model, ModelOptionsFromFlags());
   // Some rows simulate their activations, which only the CPU does, and all rows
   // run in one place.
   if (job->model.device == "auto") job->model.device = "cpu";

@@ -15,9 +15,6 @@
 
 namespace zqfp::tools {
 
-// Rows of one step of a model that scores a text.
-inline constexpr int64_t kEvaluationStepTokens = 256;
-
 // The heading and flags for ToolInfo::groups; --text, which comes first, is a
 // flag of the program.
 FlagGroup EvaluationFlagGroup();

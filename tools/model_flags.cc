@@ -64,7 +64,7 @@ absl::StatusOr<std::string> ModelDirectory() {
   return bundled;
 }
 
-absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
+absl::StatusOr<ModelOptions> ModelOptionsFromFlags() {
   ModelOptions options;
   options.num_threads = absl::GetFlag(FLAGS_threads);
   if (options.num_threads < 0 || options.num_threads > kMaxThreads) {
@@ -80,14 +80,12 @@ absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens) {
   }
   options.strict = absl::GetFlag(FLAGS_strict);
   options.weight_only = absl::GetFlag(FLAGS_weight_only);
-  options.max_tokens = max_tokens;
   return options;
 }
 
-absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens) {
+absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags() {
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
-  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options,
-                        ModelOptionsFromFlags(max_tokens));
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options, ModelOptionsFromFlags());
   SayWhyNoDevice(options);
   return Model::Load(directory, options);
 }

@@ -23,10 +23,10 @@ FlagGroup ModelFlagGroup();
 // NotFound where neither is there.
 absl::StatusOr<std::string> ModelDirectory();
 
-// What the flags but --model ask for, for steps of max_tokens rows.
-absl::StatusOr<ModelOptions> ModelOptionsFromFlags(int64_t max_tokens);
+// What the flags but --model ask for.
+absl::StatusOr<ModelOptions> ModelOptionsFromFlags();
 
-absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags(int64_t max_tokens);
+absl::StatusOr<std::unique_ptr<Model>> LoadModelFromFlags();
 
 // One line on stderr where --device auto takes the CPU although this build has
 // kernels for a device: why.

@@ -143,7 +143,7 @@ absl::StatusOr<QuantizeOptions> QuantizeOptionsFromFlags() {
   if (overwrite) options.if_exists = IfExists::kReplace;
   if (overwrite) options.if_interrupted = IfInterrupted::kStartOver;
   if (resume) options.if_interrupted = IfInterrupted::kResume;
-  ZQFP_ASSIGN_OR_RETURN(const ModelOptions machine, ModelOptionsFromFlags(1));
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions machine, ModelOptionsFromFlags());
   options.num_threads = machine.num_threads;
   ZQFP_RETURN_IF_ERROR(ReadCalibrationFlags(&options));
   return options;

@@ -42,10 +42,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Of a step: on the host, and what a device wants to be busy.
-constexpr int64_t kStepTokens = 256;
-constexpr int64_t kDeviceStepTokens = 2048;
-
 const ToolInfo& Info() {
   static const ToolInfo& info = *new ToolInfo{
       "zqfp-bench",
@@ -132,13 +128,8 @@ absl::StatusOr<QuantizationConfig> ShapeQuantization() {
 
 absl::StatusOr<std::unique_ptr<Model>> LoadWhat(kernels::OpProfile* profile,
                                                 std::string* what) {
-  ZQFP_ASSIGN_OR_RETURN(ModelOptions options,
-                        ModelOptionsFromFlags(kStepTokens));
+  ZQFP_ASSIGN_OR_RETURN(ModelOptions options, ModelOptionsFromFlags());
   options.profile = profile;
-  const auto backend = kernels::SelectBackend(options.device);
-  if (backend.ok() && backend->device != nullptr) {
-    options.max_tokens = kDeviceStepTokens;
-  }
   const std::string shape = absl::GetFlag(FLAGS_shape);
   if (shape.empty()) {
     ZQFP_ASSIGN_OR_RETURN(*what, ModelDirectory());
@@ -164,10 +155,6 @@ absl::Status CheckCounts() {
   ZQFP_RETURN_IF_ERROR(within("generate", absl::GetFlag(FLAGS_generate), 0));
   ZQFP_RETURN_IF_ERROR(within("batch", absl::GetFlag(FLAGS_batch), 1));
   ZQFP_RETURN_IF_ERROR(within("repeat", absl::GetFlag(FLAGS_repeat), 1));
-  if (absl::GetFlag(FLAGS_batch) > kStepTokens) {
-    return UsageError(fmt::format("--batch: want at most {}, found {}",
-                                  kStepTokens, absl::GetFlag(FLAGS_batch)));
-  }
   return absl::OkStatus();
 }
 
@@ -310,6 +297,10 @@ absl::Status Run() {
   result.generate = absl::GetFlag(FLAGS_generate);
   result.batch = absl::GetFlag(FLAGS_batch);
   result.weight_bytes = model->weight_bytes();
+  if (result.batch > model->options().max_tokens) {
+    return UsageError(fmt::format("--batch: want at most {}, found {}",
+                                  model->options().max_tokens, result.batch));
+  }
   ZQFP_RETURN_IF_ERROR(
       Measure(*model, ResolveKvFormat(kv, *model), profile, &result));
   // Before the bandwidth's own buffer counts.

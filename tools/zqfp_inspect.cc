@@ -26,7 +26,6 @@ ABSL_FLAG(bool, json, false, "print one JSON object");
 namespace zqfp::tools {
 namespace {
 
-constexpr int64_t kStepTokens = 256;
 constexpr int64_t kDefaultContext = 4096;
 
 const ToolInfo& Info() {
@@ -73,7 +72,7 @@ absl::Status Run() {
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
-                        LoadModelFromFlags(kStepTokens));
+                        LoadModelFromFlags());
   ZQFP_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         Checkpoint::Open(directory));
   ZQFP_ASSIGN_OR_RETURN(const int64_t context, PlannedContext(*model));

@@ -143,7 +143,7 @@ absl::Status RunQuestions() {
   }
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions model_options,
-                        ModelOptionsFromFlags(kEvaluationStepTokens));
+                        ModelOptionsFromFlags());
   ZQFP_ASSIGN_OR_RETURN(const LoadedModel model,
                         LoadFrom(directory, model_options));
   return RunAndPrint(options, "questions", [&](const TaskOptions& o) {
@@ -239,7 +239,7 @@ absl::Status Run() {
       ReadCorpus(absl::GetFlag(FLAGS_text), SplitFromFlags()));
   ZQFP_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory());
   ZQFP_ASSIGN_OR_RETURN(const ModelOptions model_options,
-                        ModelOptionsFromFlags(kEvaluationStepTokens));
+                        ModelOptionsFromFlags());
   if (!absl::GetFlag(FLAGS_against).empty()) {
     return RunComparison(options, corpus, directory, model_options);
   }

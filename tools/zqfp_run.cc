@@ -142,7 +142,7 @@ absl::StatusOr<LanguageModel> LoadFromFlags(const std::string& directory) {
   load.directory = directory;
   load.context_tokens = absl::GetFlag(FLAGS_context);
   ZQFP_ASSIGN_OR_RETURN(load.kv_format, ParseKvFormat(absl::GetFlag(FLAGS_kv)));
-  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options, ModelOptionsFromFlags(1));
+  ZQFP_ASSIGN_OR_RETURN(const ModelOptions options, ModelOptionsFromFlags());
   load.num_threads = options.num_threads;
   load.backend = options.backend;
   load.device = options.device;
