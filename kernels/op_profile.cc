@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/core/check.h"
+#include "kernels/core/status_macros.h"
 
 namespace zqfp::kernels {
 namespace {
@@ -29,32 +30,82 @@ const char* NameOf(const StoreKvArgs&) { return "store_kv"; }
 const char* NameOf(const AttentionArgs&) { return "attention"; }
 const char* NameOf(const ActivateArgs&) { return "activate"; }
 const char* NameOf(const SoftcapArgs&) { return "softcap"; }
+const char* NameOf(const TopLogitsArgs&) { return "top_logits"; }
 
 template <typename Args>
-const WeightView* WeightOf(const Args&) {
-  return nullptr;
+void End(const Args& args) {
+  active->End(NameOf(args), {}, Work(args));
 }
-template <>
-const WeightView* WeightOf(const MatmulArgs& args) {
-  return &args.weight;
+void End(const MatmulArgs& args) {
+  active->End(NameOf(args), {&args.weight}, Work(args));
 }
-template <>
-const WeightView* WeightOf(const MatmulA8Args& args) {
-  return &args.weight;
+void End(const MatmulA8Args& args) {
+  active->End(NameOf(args), {&args.weight}, Work(args));
+}
+// Only the device can read its lengths.
+void End(const AttentionArgs& args) {
+  active->End(NameOf(args), {}, active->is_of_device() ? OpWork() : Work(args));
 }
 
 // What stands in kSlot of the wrapped table.
 template <auto kSlot, typename Args>
 void Note(const Args& args, const Exec& exec) noexcept {
-  const Clock::time_point start = Clock::now();
+  active->Begin();
   (active->ops().*kSlot)(args, exec);
-  const std::chrono::duration<double> time = Clock::now() - start;
-  active->Add(NameOf(args), WeightOf(args), time.count(), Work(args));
+  End(args);
 }
 
 template <auto kSlot, typename Args>
 void Replace(void (*&slot)(const Args&, const Exec&) noexcept) {
   if (slot != nullptr) slot = Note<kSlot, Args>;
+}
+
+void NoteRmsNormQuantize(const RmsNormArgs& norm,
+                         const QuantizeTokensArgs& quantize,
+                         const Exec& exec) noexcept {
+  active->Begin();
+  active->ops().fused.rms_norm_quantize(norm, quantize, exec);
+  active->End("rms_norm_quantize", {}, Work(norm, quantize));
+}
+
+void NoteActivateQuantize(const ActivateArgs& activate,
+                          const QuantizeTokensArgs& quantize,
+                          const Exec& exec) noexcept {
+  active->Begin();
+  active->ops().fused.activate_quantize(activate, quantize, exec);
+  active->End("activate_quantize", {}, Work(activate, quantize));
+}
+
+void NoteRopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
+                     const StoreKvArgs& store, const Exec& exec) noexcept {
+  active->Begin();
+  active->ops().fused.rope_store_kv(queries, keys, store, exec);
+  active->End("rope_store_kv", {}, Work(queries, keys, store));
+}
+
+void NoteMatmulA8Group(const MatmulA8Args* group, int size,
+                       const Exec& exec) noexcept {
+  active->Begin();
+  active->ops().fused.matmul_a8_group(group, size, exec);
+  const absl::Span<const MatmulA8Args> all(group, static_cast<size_t>(size));
+  std::vector<const WeightView*> weights;
+  for (const MatmulA8Args& args : all) weights.push_back(&args.weight);
+  active->End("matmul_a8", weights, Work(all));
+}
+
+FusedOps WrapFused(const FusedOps& plain) {
+  FusedOps noted = plain;
+  if (noted.rms_norm_quantize != nullptr) {
+    noted.rms_norm_quantize = NoteRmsNormQuantize;
+  }
+  if (noted.activate_quantize != nullptr) {
+    noted.activate_quantize = NoteActivateQuantize;
+  }
+  if (noted.rope_store_kv != nullptr) noted.rope_store_kv = NoteRopeStoreKv;
+  if (noted.matmul_a8_group != nullptr) {
+    noted.matmul_a8_group = NoteMatmulA8Group;
+  }
+  return noted;
 }
 
 }  // namespace
@@ -66,10 +117,11 @@ OpProfile::OpProfile() {
 
 OpProfile::~OpProfile() { active = nullptr; }
 
-OpTable OpProfile::Wrap(const OpTable& ops) {
+OpTable OpProfile::Wrap(const OpTable& ops, DeviceLab* lab) {
   ops_ = ops;
+  marks_ = lab != nullptr ? lab->MakeMarks() : nullptr;
   OpTable noted = ops;
-  noted.fused = {};  // every op by itself
+  noted.fused = WrapFused(ops.fused);
   Replace<&OpTable::embed>(noted.embed);
   Replace<&OpTable::gather_rows>(noted.gather_rows);
   Replace<&OpTable::add_positions>(noted.add_positions);
@@ -83,6 +135,7 @@ OpTable OpProfile::Wrap(const OpTable& ops) {
   Replace<&OpTable::attention>(noted.attention);
   Replace<&OpTable::activate>(noted.activate);
   Replace<&OpTable::softcap>(noted.softcap);
+  Replace<&OpTable::top_logits>(noted.top_logits);
   return noted;
 }
 
@@ -90,32 +143,72 @@ void OpProfile::NameWeight(const void* data, const std::string& part) {
   parts_[data] = part;
 }
 
-void OpProfile::Add(const char* op, const WeightView* weight, double seconds,
+void OpProfile::Clear() {
+  rows_.clear();
+  marked_.clear();
+  if (marks_ != nullptr) (void)marks_->Take();
+}
+
+absl::Status OpProfile::Settle() {
+  if (marks_ == nullptr) return absl::OkStatus();
+  const std::vector<size_t> marked = std::exchange(marked_, {});
+  ZQFP_ASSIGN_OR_RETURN(const std::vector<double> us, marks_->Take());
+  for (size_t i = 0; i < marked.size(); ++i) {
+    rows_[marked[i]].seconds += 1e-6 * us[2 * i];
+  }
+  return absl::OkStatus();
+}
+
+void OpProfile::Begin() {
+  if (marks_ != nullptr) return marks_->Add();
+  start_ = Clock::now();
+}
+
+void OpProfile::End(const char* op, absl::Span<const WeightView* const> weights,
                     const OpWork& work) {
-  const std::string* part = nullptr;
-  if (weight != nullptr) {
-    const auto found = parts_.find(weight->data);
-    if (found != parts_.end()) part = &found->second;
+  std::chrono::duration<double> time = {};
+  if (marks_ != nullptr) {
+    marks_->Add();
+  } else {
+    time = Clock::now() - start_;
   }
-  const auto add = [&](OpCalls& row) {
-    ++row.calls;
-    row.seconds += seconds;
-    row.work.bytes += work.bytes;
-    row.work.flop += work.flop;
-  };
+  OpCalls& row = RowOf(op, weights);
+  ++row.calls;
+  row.seconds += time.count();
+  row.work.bytes += work.bytes;
+  row.work.flop += work.flop;
+  if (marks_ != nullptr) {
+    marked_.push_back(static_cast<size_t>(&row - rows_.data()));
+  }
+}
+
+// Each name once, in their order.
+std::string OpProfile::PartOf(
+    absl::Span<const WeightView* const> weights) const {
+  std::string all, last;
+  for (const WeightView* weight : weights) {
+    const auto found =
+        parts_.find(weight->data != nullptr ? weight->data : weight->packed);
+    if (found == parts_.end() || found->second == last) continue;
+    last = found->second;
+    all += (all.empty() ? "" : "+") + last;
+  }
+  return all;
+}
+
+OpCalls& OpProfile::RowOf(const char* op,
+                          absl::Span<const WeightView* const> weights) {
+  const bool is_matmul = !weights.empty();
+  const std::string part = PartOf(weights);
   for (OpCalls& row : rows_) {
-    if (row.op != op) continue;
-    if (weight != nullptr &&
-        (row.format != weight->format ||
-         (part == nullptr ? !row.part.empty() : row.part != *part))) {
-      continue;
+    if (row.op == op && row.part == part &&
+        (!is_matmul || row.format == weights.front()->format)) {
+      return row;
     }
-    return add(row);
   }
-  OpCalls row = {.op = op, .is_matmul = weight != nullptr};
-  if (weight != nullptr) row.format = weight->format;
-  if (part != nullptr) row.part = *part;
-  add(rows_.emplace_back(std::move(row)));
+  OpCalls row = {.op = op, .part = part, .is_matmul = is_matmul};
+  if (is_matmul) row.format = weights.front()->format;
+  return rows_.emplace_back(std::move(row));
 }
 
 double OpProfile::SecondsPerCall() {
@@ -131,6 +224,7 @@ double OpProfile::SecondsPerCall() {
     for (int i = 0; i < kCalls; ++i) {
       Note<&OpTable::matmul_a8, MatmulA8Args>(nothing, {});
     }
+    (void)Settle();
     const std::chrono::duration<double> time = Clock::now() - start;
     best = std::min(best, time.count() / kCalls);
   }

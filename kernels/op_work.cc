@@ -159,4 +159,42 @@ OpWork Work(const SoftcapArgs& args) {
   return {.bytes = 2 * kFloat * args.num_rows * args.dim};
 }
 
+OpWork Work(const TopLogitsArgs& args) {
+  const int64_t written = kTopLogits * (kFloat + 4);  // logit, id
+  return {.bytes = args.num_rows * (kFloat * args.dim + written)};
+}
+
+OpWork Work(const RmsNormArgs& norm, const QuantizeTokensArgs& quantize) {
+  const int64_t between = 2 * kFloat * norm.num_rows * norm.dim;
+  return {.bytes = Work(norm).bytes + Work(quantize).bytes - between};
+}
+
+OpWork Work(const ActivateArgs& activate, const QuantizeTokensArgs& quantize) {
+  const int64_t between = 2 * kFloat * activate.num_tokens * activate.dim;
+  return {.bytes = Work(activate).bytes + Work(quantize).bytes - between};
+}
+
+// The keys are written in place, too.
+OpWork Work(const RopeArgs& queries, const RopeArgs& keys,
+            const StoreKvArgs& store) {
+  const int64_t between =
+      kFloat * keys.num_tokens * keys.num_heads * keys.rotary_dim;
+  return {.bytes = Work(queries).bytes + Work(keys).bytes + Work(store).bytes -
+                   between};
+}
+
+// All read the same tokens.
+OpWork Work(absl::Span<const MatmulA8Args> group) {
+  OpWork all;
+  for (const MatmulA8Args& args : group) {
+    const OpWork one = Work(args);
+    all.bytes += one.bytes;
+    all.flop += one.flop;
+  }
+  const MatmulA8Args& first = group.front();
+  const auto others = static_cast<int64_t>(group.size()) - 1;
+  all.bytes -= others * first.m * (first.weight.k + kFloat);
+  return all;
+}
+
 }  // namespace zqfp::kernels

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "absl/types/span.h"
 #include "kernels/core/ops.h"
 
 namespace zqfp::kernels {
@@ -38,6 +39,13 @@ OpWork Work(const StoreKvArgs& args);
 OpWork Work(const AttentionArgs& args);
 OpWork Work(const ActivateArgs& args);
 OpWork Work(const SoftcapArgs& args);
+OpWork Work(const TopLogitsArgs& args);
+// Of the fused ops: what one of them leaves for the next is not moved.
+OpWork Work(const RmsNormArgs& norm, const QuantizeTokensArgs& quantize);
+OpWork Work(const ActivateArgs& activate, const QuantizeTokensArgs& quantize);
+OpWork Work(const RopeArgs& queries, const RopeArgs& keys,
+            const StoreKvArgs& store);
+OpWork Work(absl::Span<const MatmulA8Args> group);
 
 }  // namespace zqfp::kernels
 

@@ -165,17 +165,19 @@ struct Model::State {
   absl::Status CheckHost() const;
   absl::Status RunOnDevice(const StepInputs& in, KvCache& cache,
                            absl::Span<float> logits, absl::Span<TopLogits> top);
+  absl::Status RunAndSettle(const StepInputs& in, KvCache& cache,
+                            absl::Span<float> logits,
+                            absl::Span<TopLogits> top);
 };
 
 // What only the host's memory allows.
 absl::Status Model::State::CheckForDevice() const {
-  const char* asked =
-      options.simulated_activations != ActivationFormat::kNone
-          ? "simulated activations"
-          : (options.profile != nullptr ? "a profile" : nullptr);
-  if (asked == nullptr) return absl::OkStatus();
+  if (options.simulated_activations == ActivationFormat::kNone) {
+    return absl::OkStatus();
+  }
   return absl::UnimplementedError(fmt::format(
-      "model options: want device cpu for {}, found {}", asked, backend.name));
+      "model options: want device cpu for simulated activations, found {}",
+      backend.name));
 }
 
 // Threads and kernels, before any weight is read.
@@ -195,7 +197,9 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
   if (backend.device != nullptr) ZQFP_RETURN_IF_ERROR(CheckForDevice());
   if (options.strict) ZQFP_RETURN_IF_ERROR(CheckNoFallback(backend));
   if (options.profile != nullptr) {
-    backend.ops = options.profile->Wrap(backend.ops);
+    // Ops of a recording are not noted.
+    options.record_steps = false;
+    backend.ops = options.profile->Wrap(backend.ops, backend.lab);
   }
   pool = std::make_unique<kernels::ThreadPool>(options.num_threads);
   return absl::OkStatus();
@@ -357,6 +361,15 @@ absl::Status Model::State::RunOnDevice(const StepInputs& in, KvCache& cache,
   return absl::OkStatus();
 }
 
+// RunOnDevice, and what the profile has noted of it.
+absl::Status Model::State::RunAndSettle(const StepInputs& in, KvCache& cache,
+                                        absl::Span<float> logits,
+                                        absl::Span<TopLogits> top) {
+  ZQFP_RETURN_IF_ERROR(RunOnDevice(in, cache, logits, top));
+  return options.profile != nullptr ? options.profile->Settle()
+                                    : absl::OkStatus();
+}
+
 Model::Model() : state_(std::make_unique<State>()) {}
 Model::~Model() = default;
 
@@ -400,7 +413,7 @@ absl::Status Model::Forward(const Batch& batch, KvCache& cache,
   }
   if (batch.token_ids.empty()) return absl::OkStatus();
   ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state.inputs->Fill(batch));
-  if (device() != nullptr) return state.RunOnDevice(in, cache, logits, {});
+  if (device() != nullptr) return state.RunAndSettle(in, cache, logits, {});
   state.transformer->Run(in, cache, logits.data());
   return absl::OkStatus();
 }
@@ -428,7 +441,7 @@ absl::Status Model::ForwardTop(const Batch& batch, KvCache& cache,
   }
   if (batch.token_ids.empty()) return absl::OkStatus();
   ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state.inputs->Fill(batch));
-  return state.RunOnDevice(in, cache, {}, top);
+  return state.RunAndSettle(in, cache, {}, top);
 }
 
 absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {

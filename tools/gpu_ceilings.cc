@@ -191,6 +191,12 @@ void MeasureCeilings(GpuBench& bench, Deadline deadline, ReportTable* table) {
       "of the SXM modules");
 }
 
+absl::StatusOr<double> MeasureGpuRead(const kernels::Backend& backend) {
+  GpuBench bench(backend, {});
+  ZQFP_RETURN_IF_ERROR(ReadRow(bench).status());
+  return bench.ceilings().read_bytes;
+}
+
 void MeasureLibrarySupport(GpuBench& bench, Deadline deadline,
                            ReportTable* table) {
   table->title = "cuBLASLt FP8 with row and token scales: algorithms offered";

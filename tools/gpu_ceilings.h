@@ -13,6 +13,8 @@ namespace zqfp::tools {
 
 // T0, and GpuBench::ceilings.
 void MeasureCeilings(GpuBench& bench, Deadline deadline, ReportTable* table);
+// Of these alone the bytes that are read in a second.
+absl::StatusOr<double> MeasureGpuRead(const kernels::Backend& backend);
 void MeasureLibrarySupport(GpuBench& bench, Deadline deadline,
                            ReportTable* table);
 

@@ -138,7 +138,7 @@ seconds=$((most_seconds - SECONDS - 120))
 [ "$seconds" -le 330 ] || seconds=330
 [ "$seconds" -ge 20 ] || seconds=20
 watch_clocks
-for group in T0,T0b,T2 T8 T4,T5 T1,T3 T6 T2b; do
+for group in T0,T0b,T2 T7 T8 T4,T5 T1,T3 T6 T2b; do
   tail_lines=200 check "GPU tables $group" 200 measure "$group" "$seconds"
 done
 kill "$watcher" 2> /dev/null

@@ -80,6 +80,9 @@ struct GpuTableSizes {
   std::vector<int64_t> contexts = {128, 1024};
   std::vector<int64_t> prompts = {128, 512, 2048};
   int64_t decode_steps = 24;
+
+  // T7, of the first model and context
+  std::vector<int64_t> layer_batches = {1, 16, 64};
 };
 
 // Of Llama-2-7B, Llama-3-8B, and after them Llama-2-13B and 70B.

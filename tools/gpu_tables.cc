@@ -14,6 +14,7 @@
 #include "tools/gpu_attention_tables.h"
 #include "tools/gpu_bench.h"
 #include "tools/gpu_ceilings.h"
+#include "tools/gpu_layer_table.h"
 #include "tools/gpu_matmul_tables.h"
 #include "tools/gpu_model_table.h"
 #include "tools/gpu_op_table.h"
@@ -30,11 +31,12 @@ struct TableMaker {
 };
 
 constexpr TableMaker kMakers[] = {
-    {"T0", 0.05, MeasureCeilings},         {"T0b", 0.02, MeasureLibrarySupport},
-    {"T2", 0.27, MeasureMatmuls},          {"T8", 0.22, MeasureModels},
-    {"T1", 0.03, MeasureUnpacking},        {"T4", 0.12, MeasureDecodeAttention},
-    {"T5", 0.05, MeasurePrefillAttention}, {"T6", 0.05, MeasureSmallOps},
-    {"T3", 0.06, MeasureGroups},           {"T2b", 0.13, MeasureMoreMatmuls},
+    {"T0", 0.05, MeasureCeilings},        {"T0b", 0.02, MeasureLibrarySupport},
+    {"T2", 0.25, MeasureMatmuls},         {"T7", 0.04, MeasureLayers},
+    {"T8", 0.20, MeasureModels},          {"T1", 0.03, MeasureUnpacking},
+    {"T4", 0.12, MeasureDecodeAttention}, {"T5", 0.05, MeasurePrefillAttention},
+    {"T6", 0.05, MeasureSmallOps},        {"T3", 0.06, MeasureGroups},
+    {"T2b", 0.13, MeasureMoreMatmuls},
 };
 
 bool Holds(const std::vector<std::string>& names, const std::string& name) {

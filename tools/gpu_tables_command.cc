@@ -15,8 +15,8 @@ ABSL_FLAG(
     "instead of all that: what the GPU and our kernels can do, beside "
     "cuBLASLt. T0 ceilings, T0b FP8 that cuBLASLt offers, T1 unpacking, T2 "
     "and T2b matmuls with their errors (T9), T3 groups, T4 and T5 attention, "
-    "T6 small ops, T8 whole "
-    "models; or some of them, --gpu-tables=T0,T2");
+    "T6 small ops, T7 the ops of "
+    "a decode step, T8 whole models; or some of them, --gpu-tables=T0,T2");
 ABSL_FLAG(double, seconds, 420,
           "--gpu-tables: time for all of them; a table that is cut says so");
 ABSL_FLAG(std::string, tables_json, "",

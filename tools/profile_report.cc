@@ -161,8 +161,9 @@ nlohmann::ordered_json ProfileJson(const PhaseProfile& phase,
 void NameParts(Model& model, kernels::OpProfile* profile) {
   const Weights& weights = model.mutable_weights();
   const auto name = [&](const LinearWeight& linear, const char* part) {
-    if (linear.view.data != nullptr)
-      profile->NameWeight(linear.view.data, part);
+    const void* const at =
+        linear.view.data != nullptr ? linear.view.data : linear.view.packed;
+    if (at != nullptr) profile->NameWeight(at, part);
   };
   for (const LayerWeights& layer : weights.layers) {
     name(layer.q, "qkv");

@@ -14,6 +14,7 @@
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/command_line.h"
+#include "tools/gpu_ceilings.h"
 #include "tools/gpu_tables_command.h"
 #include "tools/kv_flag.h"
 #include "tools/machine.h"
@@ -92,6 +93,7 @@ struct Phase {
 
 struct BenchResult {
   std::string what, backend, cpu;
+  std::string device = "cpu";
   int num_threads = 0;
   int64_t prompt = 0, generate = 0, batch = 0;
   Phase prompt_phase, generate_phase;
@@ -100,6 +102,7 @@ struct BenchResult {
   int64_t peak_rss_bytes = 0;
   Ceilings ceilings;
 
+  bool is_on_host() const { return device == "cpu"; }
   // Bytes of weights that the generation streams per second.
   double streamed() const {
     return generate_phase.speed.At(0.5) / static_cast<double>(batch) *
@@ -208,8 +211,9 @@ absl::Status Measure(Model& model, KvFormat kv, kernels::OpProfile* profile,
 }
 
 void PrintText(const BenchResult& r) {
-  fmt::print("{}: backend {}, {} threads, {}\n", r.what, r.backend,
-             r.num_threads, r.cpu);
+  const std::string threads = fmt::format("{} threads", r.num_threads);
+  fmt::print("{}: backend {}, {}, {}\n", r.what, r.backend,
+             r.is_on_host() ? threads : r.device, r.cpu);
   const auto line = [](const std::string& name, const Figure& figure) {
     fmt::print("{:<24} {:>9.1f} tokens/s   (min {:.1f}, max {:.1f})\n", name,
                figure.At(0.5), figure.At(0), figure.At(1));
@@ -220,11 +224,14 @@ void PrintText(const BenchResult& r) {
   if (r.generate > 0) {
     line(fmt::format("generate {}{}", r.generate, times),
          r.generate_phase.speed);
-    fmt::print(
-        "weights streamed         {:>9.1f} GB/s, {:.0f} % of the {:.1f} "
-        "GB/s that {} threads read\n",
-        r.streamed() / 1e9, 100 * r.streamed() / r.ceilings.read_bytes_per_s,
-        r.ceilings.read_bytes_per_s / 1e9, r.num_threads);
+    const double limit = r.ceilings.read_bytes_per_s;
+    fmt::print("weights streamed         {:>9.1f} GB/s", r.streamed() / 1e9);
+    if (limit > 0) {
+      fmt::print(", {:.0f} % of the {:.1f} GB/s that {} read",
+                 100 * r.streamed() / limit, limit / 1e9,
+                 r.is_on_host() ? threads : "its kernels");
+    }
+    fmt::print("\n");
   }
   if (r.ceilings.multiply_flop_per_s > 0) {
     fmt::print(
@@ -249,6 +256,7 @@ void PrintJson(const BenchResult& r) {
   nlohmann::ordered_json json = {
       {"what", r.what},
       {"backend", r.backend},
+      {"device", r.device},
       {"cpu", r.cpu},
       {"threads", r.num_threads},
       {"prompt", r.prompt},
@@ -272,6 +280,23 @@ void PrintJson(const BenchResult& r) {
   fmt::print("{}\n", json.dump());
 }
 
+// What the threads or the device can do at most, in this run.
+absl::Status MeasureMachine(BenchResult* result) {
+  ZQFP_ASSIGN_OR_RETURN(const kernels::Backend backend,
+                        kernels::MakeBackend(result->backend));
+  Ceilings& ceilings = result->ceilings;
+  if (!result->is_on_host()) {
+    // 0 where the model leaves no memory to read.
+    ceilings.read_bytes_per_s = MeasureGpuRead(backend).value_or(0);
+    return absl::OkStatus();
+  }
+  kernels::ThreadPool pool(result->num_threads);
+  ceilings.read_bytes_per_s = MeasureReadBandwidth(pool);
+  ceilings.multiply_flop_per_s =
+      MeasureMultiplication(pool, backend.ops.multiply);
+  return absl::OkStatus();
+}
+
 absl::Status Run() {
   if (WantsGpuTables()) {
     return RunGpuTables(absl::GetFlag(FLAGS_json) ? GpuTablesOutput::kJson
@@ -292,6 +317,7 @@ absl::Status Run() {
   result.load_s = SecondsSince(start);
   result.backend = model->options().backend;
   result.num_threads = model->options().num_threads;
+  if (model->device() != nullptr) result.device = model->device()->Describe();
   result.cpu = CpuName();
   result.prompt = absl::GetFlag(FLAGS_prompt);
   result.generate = absl::GetFlag(FLAGS_generate);
@@ -305,12 +331,7 @@ absl::Status Run() {
       Measure(*model, ResolveKvFormat(kv, *model), profile, &result));
   // Before the bandwidth's own buffer counts.
   result.peak_rss_bytes = PeakRssBytes();
-  kernels::ThreadPool pool(result.num_threads);
-  result.ceilings.read_bytes_per_s = MeasureReadBandwidth(pool);
-  ZQFP_ASSIGN_OR_RETURN(const kernels::Backend backend,
-                        kernels::MakeBackend(result.backend));
-  result.ceilings.multiply_flop_per_s =
-      MeasureMultiplication(pool, backend.ops.multiply);
+  ZQFP_RETURN_IF_ERROR(MeasureMachine(&result));
   if (absl::GetFlag(FLAGS_json)) {
     PrintJson(result);
   } else {

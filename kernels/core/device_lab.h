@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/core/device.h"
@@ -32,6 +34,17 @@ struct Timing {
 // How calls come to the device: each for itself, or a sample's at once, so that
 // what takes less time than a launch is not measured as one.
 enum class TimedAs : uint8_t { kLaunches, kRecordedOps };
+
+// Points in the work of the stream, by the device's own clock. Ops between two
+// of them run as they do alone: none begins before the one in front has ended.
+class StreamMarks {
+ public:
+  virtual ~StreamMarks() = default;
+  virtual void Add() = 0;
+  // Waits for all of them; microseconds between each and the next. Forgets
+  // them. Internal with the first error of any.
+  virtual absl::StatusOr<std::vector<double>> Take() = 0;
+};
 
 // Whether a kernel may begin before the one in front of it has ended.
 enum class LaunchOverlap : uint8_t { kNo, kYes };
@@ -82,6 +95,7 @@ class DeviceLab {
   virtual absl::StatusOr<Timing> TimeRepeated(
       const TimeLimits& limits,
       const std::function<void(int64_t call)>& enqueue) = 0;
+  virtual std::unique_ptr<StreamMarks> MakeMarks() = 0;
 
   // --- Data -----------------------------------------------------------------
 

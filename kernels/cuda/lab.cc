@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 
 #include "kernels/core/status_macros.h"
 #include "kernels/cuda/attention.h"
@@ -34,6 +35,9 @@ class CudaLab final : public DeviceLab {
       const TimeLimits& limits,
       const std::function<void(int64_t call)>& enqueue) override {
     return TimeCalls(device_, limits, enqueue);
+  }
+  std::unique_ptr<StreamMarks> MakeMarks() override {
+    return MakeEventMarks(device_);
   }
 
   void Fill(RandomKind kind, uint64_t seed, float unit, int64_t count,

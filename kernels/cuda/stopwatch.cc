@@ -24,46 +24,48 @@ absl::Status InternalIf(cudaError_t error, const char* what) {
       fmt::format("cuda: {}: {}", what, cudaGetErrorName(error)));
 }
 
-// Points in the work of a stream, with the time between neighbours.
-class Marks {
+// Keeps its events to be used again.
+class EventMarks final : public StreamMarks {
  public:
-  ~Marks() {
+  explicit EventMarks(Device& device) : device_(device) {}
+  ~EventMarks() override {
     for (cudaEvent_t event : events_) (void)cudaEventDestroy(event);
   }
 
-  absl::Status Add(cudaStream_t stream) {
-    cudaEvent_t event = nullptr;
-    ZQFP_RETURN_IF_ERROR(InternalIf(cudaEventCreate(&event), "an event"));
-    events_.push_back(event);
-    return InternalIf(cudaEventRecord(event, stream), "an event");
-  }
-
-  // Of the work between the last two marks, once it is done.
-  absl::StatusOr<double> LastMicroseconds() const {
-    return Between(events_.size() - 2);
-  }
-
-  // `calls` between any two neighbours; ascending, of one call.
-  absl::StatusOr<std::vector<double>> SortedOfOneCall(int64_t calls) const {
-    std::vector<double> times;
-    for (size_t i = 0; i + 1 < events_.size(); ++i) {
-      ZQFP_ASSIGN_OR_RETURN(const double all, Between(i));
-      times.push_back(all / static_cast<double>(calls));
+  void Add() override {
+    if (used_ == events_.size()) {
+      cudaEvent_t event = nullptr;
+      Note(InternalIf(cudaEventCreate(&event), "an event"));
+      if (event == nullptr) return;
+      events_.push_back(event);
     }
-    std::sort(times.begin(), times.end());
+    Note(InternalIf(cudaEventRecord(events_[used_++], static_cast<cudaStream_t>(
+                                                          device_.stream())),
+                    "an event"));
+  }
+
+  absl::StatusOr<std::vector<double>> Take() override {
+    const size_t used = std::exchange(used_, 0);
+    ZQFP_RETURN_IF_ERROR(std::exchange(error_, absl::OkStatus()));
+    ZQFP_RETURN_IF_ERROR(device_.Synchronize());
+    std::vector<double> times;
+    for (size_t i = 0; i + 1 < used; ++i) {
+      float milliseconds = 0;
+      ZQFP_RETURN_IF_ERROR(InternalIf(
+          cudaEventElapsedTime(&milliseconds, events_[i], events_[i + 1]),
+          "the time between two events"));
+      times.push_back(1e3 * double{milliseconds});
+    }
     return times;
   }
 
  private:
-  absl::StatusOr<double> Between(size_t index) const {
-    float milliseconds = 0;
-    ZQFP_RETURN_IF_ERROR(InternalIf(
-        cudaEventElapsedTime(&milliseconds, events_[index], events_[index + 1]),
-        "the time between two events"));
-    return 1e3 * double{milliseconds};
-  }
+  void Note(const absl::Status& status) { error_.Update(status); }
 
+  Device& device_;
   std::vector<cudaEvent_t> events_;
+  size_t used_ = 0;
+  absl::Status error_;
 };
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
@@ -104,24 +106,25 @@ absl::StatusOr<Sampler> MakeSampler(
 absl::StatusOr<double> TryCalls(
     Device& device, int64_t calls, int64_t* call,
     const std::function<void(int64_t call)>& enqueue) {
-  auto* const stream = static_cast<cudaStream_t>(device.stream());
-  Marks marks;
+  EventMarks marks(device);
   enqueue((*call)++);
   ZQFP_RETURN_IF_ERROR(device.Synchronize());
-  ZQFP_RETURN_IF_ERROR(marks.Add(stream));
+  marks.Add();
   for (int64_t i = 0; i < calls; ++i) enqueue((*call)++);
-  ZQFP_RETURN_IF_ERROR(marks.Add(stream));
-  ZQFP_RETURN_IF_ERROR(device.Synchronize());
-  ZQFP_ASSIGN_OR_RETURN(const double us, marks.LastMicroseconds());
-  return std::max(0.1, us / static_cast<double>(calls));
+  marks.Add();
+  ZQFP_ASSIGN_OR_RETURN(const std::vector<double> us, marks.Take());
+  return std::max(0.1, us.front() / static_cast<double>(calls));
 }
 
 }  // namespace
 
+std::unique_ptr<StreamMarks> MakeEventMarks(Device& device) {
+  return std::make_unique<EventMarks>(device);
+}
+
 absl::StatusOr<Timing> TimeCalls(
     Device& device, const TimeLimits& limits,
     const std::function<void(int64_t call)>& enqueue) {
-  auto* const stream = static_cast<cudaStream_t>(device.stream());
   int64_t call = 0;
   ZQFP_ASSIGN_OR_RETURN(
       const double call_us,
@@ -137,15 +140,15 @@ absl::StatusOr<Timing> TimeCalls(
       std::max(kFewestSamples, limits.samples));
   ZQFP_ASSIGN_OR_RETURN(const Sampler sample,
                         MakeSampler(device, limits.as, calls, &call, enqueue));
-  Marks marks;
-  ZQFP_RETURN_IF_ERROR(marks.Add(stream));
+  EventMarks marks(device);
+  marks.Add();
   for (int64_t i = 0; i < samples; ++i) {
     ZQFP_RETURN_IF_ERROR(sample());
-    ZQFP_RETURN_IF_ERROR(marks.Add(stream));
+    marks.Add();
   }
-  ZQFP_RETURN_IF_ERROR(device.Synchronize());
-  ZQFP_ASSIGN_OR_RETURN(const std::vector<double> sorted,
-                        marks.SortedOfOneCall(calls));
+  ZQFP_ASSIGN_OR_RETURN(std::vector<double> sorted, marks.Take());
+  for (double& us : sorted) us /= static_cast<double>(calls);
+  std::sort(sorted.begin(), sorted.end());
   return Timing{.median_us = At(sorted, 0.5),
                 .min_us = sorted.front(),
                 .p90_us = At(sorted, 0.9),

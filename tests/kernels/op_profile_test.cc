@@ -57,6 +57,42 @@ TEST(OpProfileTest, EverySlotIsNotedAndAnEmptyOneStaysEmpty) {
   EXPECT_EQ(profile.Wrap({}).embed, nullptr);
 }
 
+TEST(OpProfileTest, FusedOpsAreNotedByTheirNames) {
+  OpProfile profile;
+  OpTable plain = {};
+  plain.fused.rms_norm_quantize = [](const RmsNormArgs&,
+                                     const QuantizeTokensArgs&,
+                                     const Exec&) noexcept {};
+  plain.fused.matmul_a8_group = [](const MatmulA8Args*, int,
+                                   const Exec&) noexcept {};
+  const OpTable noted = profile.Wrap(plain);
+  EXPECT_EQ(noted.fused.activate_quantize, nullptr);
+  EXPECT_EQ(noted.fused.rope_store_kv, nullptr);
+  noted.fused.rms_norm_quantize({.num_rows = 1, .dim = 8}, {}, {});
+  const uint8_t gate = 0, up = 0, k = 0, v = 0;
+  profile.NameWeight(&gate, "gate");
+  profile.NameWeight(&up, "up");
+  profile.NameWeight(&k, "qkv");
+  profile.NameWeight(&v, "qkv");
+  const auto matmul = [](const void* packed) {
+    return MatmulA8Args{.m = 1,
+                        .weight = {.format = WeightFormat::kE2m1Shift,
+                                   .n = 3,
+                                   .k = 5,
+                                   .packed = packed}};
+  };
+  const MatmulA8Args mlp[] = {matmul(&gate), matmul(&up)};
+  const MatmulA8Args attention[] = {matmul(&k), matmul(&v)};
+  noted.fused.matmul_a8_group(mlp, 2, {});
+  noted.fused.matmul_a8_group(attention, 2, {});
+  ASSERT_EQ(profile.rows().size(), 3u);
+  EXPECT_EQ(profile.rows()[0].op, "rms_norm_quantize");
+  EXPECT_EQ(profile.rows()[1].op, "matmul_a8");
+  EXPECT_EQ(profile.rows()[1].part, "gate+up");
+  EXPECT_EQ(profile.rows()[1].work.flop, 2 * 2 * 3 * 5);
+  EXPECT_EQ(profile.rows()[2].part, "qkv");
+}
+
 TEST(OpProfileTest, MatmulsAreApartByFormatAndPart) {
   OpProfile profile;
   const OpTable ops = profile.Wrap(kReferenceTable);

@@ -50,6 +50,33 @@ TEST(OpWorkTest, LowRankFactorsCount) {
   EXPECT_EQ(WeightBytes(weight), plain + 2 * (3 + 5) + 4 * (3 + 2));
 }
 
+// Fused ops: what goes from one to the next, 2 x 6 f32, is not moved.
+TEST(OpWorkTest, WhatStaysInAFusedOpIsNotMoved) {
+  const QuantizeTokensArgs quantize = {.num_tokens = 2, .dim = 6};
+  const RmsNormArgs norm = {.num_rows = 2, .dim = 6};
+  // x 2 x 6, weight 6; codes and scales.
+  ExpectWork(Work(norm, quantize), 18 * 4 + 2 * (6 + 4), 0);
+  const ActivateArgs activate = {.num_tokens = 2, .dim = 6, .up = kSome};
+  ExpectWork(Work(activate, quantize), 24 * 4 + 2 * (6 + 4), 0);
+  const RopeArgs queries = {
+      .num_tokens = 2, .num_heads = 3, .head_dim = 4, .rotary_dim = 4};
+  RopeArgs keys = queries;
+  keys.num_heads = 1;
+  StoreKvArgs store = {};
+  store.batch.num_tokens = 2;
+  store.pages.num_kv_heads = 1;
+  store.pages.head_dim = 4;
+  store.pages.format = ValueFormat::kBf16;
+  // Queries and keys read and written, angles twice; values read; both stored.
+  ExpectWork(Work(queries, keys, store),
+             4 * 2 * (2 * 12 + 4 + 2 * 4 + 4) + 4 * 2 * 4 + 2 * 2 * 4 * 2, 0);
+  // Weights that read the same tokens.
+  const MatmulA8Args one = {.m = 2, .weight = Weight(WeightFormat::kE2m1Free)};
+  const MatmulA8Args group[] = {one, one};
+  ExpectWork(Work(group), 2 * Work(one).bytes - 2 * (5 + 4),
+             2 * Work(one).flop);
+}
+
 TEST(OpWorkTest, AMatmulReadsItsInputsOnce) {
   // x 7 x 5, y 7 x 3.
   MatmulArgs args = {.m = 7, .weight = Weight(WeightFormat::kBf16)};

@@ -73,6 +73,7 @@ GpuTableSizes TinySizes() {
   sizes.contexts = {4};
   sizes.prompts = {6};
   sizes.decode_steps = 3;
+  sizes.layer_batches = {1, 2};
   return sizes;
 }
 
@@ -118,8 +119,8 @@ double NumberAt(const ReportTable& table, size_t row, const std::string& key) {
 TEST(GpuTablesTest, EveryTableHasAllItsRowsAndTheirNumbersAreNumbers) {
   const Tables& tables = AllTables();
   const std::map<std::string, size_t> wanted = {
-      {"T0", 10}, {"T0b", 2}, {"T1", 3}, {"T2", 4},  {"T2b", 4},
-      {"T3", 8},  {"T4", 4},  {"T5", 2}, {"T6", 28}, {"T8", 3}};
+      {"T0", 10}, {"T0b", 2}, {"T1", 3},  {"T2", 4},  {"T2b", 4}, {"T3", 8},
+      {"T4", 4},  {"T5", 2},  {"T6", 28}, {"T7", 32}, {"T8", 3}};
   for (const auto& [id, num_rows] : wanted) {
     ASSERT_TRUE(tables.contains(id)) << id;
     const ReportTable& table = tables.at(id);
@@ -152,6 +153,30 @@ TEST(GpuTablesTest, ProductsAreNearTheExactOnes) {
                     HasSubstr(", want 1e-06: met"),
                     HasSubstr("T9 of 129 tokens and more: "),
                     HasSubstr(", want 0.0005: met")));
+}
+
+// Of a layer: two norms, qkv, RoPE, attention, o, gate and up, the activation,
+// down; of a step: the embedding, the last norm and the head.
+TEST(GpuTablesTest, AStepIsTheOpsOfItsLayers) {
+  const ReportTable& table = AllTables().at("T7");
+  const std::string text = TableText(table);
+  for (const char* op :
+       {"rms_norm_quantize", "matmul_a8 e2m1 shift qkv", "rope_store_kv",
+        "attention", "matmul_a8 e2m1 shift o", "matmul_a8 e2m1 shift gate+up",
+        "activate_quantize", "matmul_a8 e2m1 shift down", "embed",
+        "a step, recorded, overlapping"}) {
+    EXPECT_THAT(text, HasSubstr(op));
+  }
+  double sum = 0;
+  for (size_t i = 0; i < table.rows.size() / 2; ++i) {
+    const double ms = NumberAt(table, i, "ms");
+    if (!std::isnan(NumberAt(table, i, "calls"))) {
+      sum += ms;
+    } else if (std::get<std::string>(table.rows[i][1]).starts_with("sum")) {
+      EXPECT_NEAR(ms, sum, 1e-9 * sum);
+    }
+  }
+  EXPECT_GT(sum, 0);
 }
 
 TEST(GpuTablesTest, PathsThatCannotAreLeftBlank) {
@@ -235,10 +260,10 @@ TEST(GpuTablesListTest, T0IsAlwaysThereAndTheOrderIsOurs) {
   EXPECT_THAT(*ParseGpuTables("T4,T2"),
               ::testing::ElementsAre("T0", "T2", "T4"));
   EXPECT_EQ(*ParseGpuTables("T9"), *ParseGpuTables("T2"));
-  const auto wrong = ParseGpuTables("T2,T7");
+  const auto wrong = ParseGpuTables("T2,T10");
   EXPECT_THAT(std::string(wrong.status().message()),
               HasSubstr("--gpu-tables: want some of T0,"));
-  EXPECT_THAT(std::string(wrong.status().message()), HasSubstr("found 'T7'"));
+  EXPECT_THAT(std::string(wrong.status().message()), HasSubstr("found 'T10'"));
 }
 
 TEST(GpuTablesListTest, TargetsAreThoseOfTheDesign) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/core/device_lab.h"
+#include "kernels/op_profile.h"
 #include "tests/kernels/test_weight.h"
 
 namespace zqfp::kernels {
@@ -63,6 +64,41 @@ TEST_P(LabTest, FillsWithTheSameValuesAsTheHost) {
   }
   EXPECT_NEAR(std::sqrt(square / kCount), 0.5, 0.03);
   EXPECT_NEAR(std::sqrt(square_normal / kCount), 112, 6);
+}
+
+// A profile of a device's ops has its clock: their times are there once they
+// have been waited for.
+TEST_P(LabTest, TimesTheOpsOfAProfile) {
+  OpProfile profile;
+  const OpTable ops = profile.Wrap(backend().ops, &lab());
+  EXPECT_TRUE(profile.is_of_device());
+  const Exec exec = MakeExec({});
+  GuardedArray<float> x(64, 3.0f);
+  const auto softcap = [&](int64_t rows) {
+    ops.softcap({.num_rows = rows, .dim = 8, .cap = 1, .x = x.data()}, exec);
+  };
+  softcap(1);
+  ASSERT_TRUE(profile.Settle().ok());
+  profile.Clear();
+  softcap(8);
+  softcap(4);
+  ASSERT_EQ(profile.rows().size(), 1u);
+  const OpCalls& row = profile.rows().front();
+  EXPECT_EQ(row.calls, 2);
+  EXPECT_EQ(row.work.bytes, 2 * 4 * 8 * (8 + 4));
+  EXPECT_EQ(row.seconds, 0);
+  ASSERT_TRUE(profile.Settle().ok());
+  const double seconds = row.seconds;
+  EXPECT_GT(seconds, 0);
+  EXPECT_LT(seconds, 10);
+  // Nothing new: nothing is added. Calls that are forgotten are not settled.
+  ASSERT_TRUE(profile.Settle().ok());
+  EXPECT_EQ(row.seconds, seconds);
+  softcap(1);
+  profile.Clear();
+  ASSERT_TRUE(profile.Settle().ok());
+  EXPECT_TRUE(profile.rows().empty());
+  EXPECT_GT(profile.SecondsPerCall(), 0);
 }
 
 TEST_P(LabTest, PacksOnTheDeviceWhatPlaceCopiesFromTheHost) {
