@@ -52,6 +52,28 @@ check() {
   say '```' "$(tail -"${tail_lines:-4}" "$log/out")" '```'
 }
 
+# tests PROGRAM FILTER: all at once; where one fails, suite by suite, each in a
+# process of its own. A kernel that reads where it may not takes all that
+# follows in its process with it, whatever that is worth by itself.
+tests() {
+  local program=$bin/$1 suite names
+  timeout 100 "$program" --gtest_brief=1 --gtest_filter="$2" && return
+  echo "one by one:"
+  while read -r suite names; do
+    if timeout 30 "$program" --gtest_brief=1 --gtest_filter="$names" \
+      > "$log/suite" 2>&1; then
+      echo "$suite ok"
+    else
+      echo "$suite FAILED, exit $?"
+      grep -E -m 5 'Failure|FAILED|cuda:|error' "$log/suite"
+    fi
+  done < <("$program" --gtest_list_tests --gtest_filter="$2" | awk '
+    /^[^ ]+\.( |$)/ { suite = $1 }
+    /^  / { names[suite] = names[suite] suite $1 ":" }
+    END { for (suite in names) print suite, names[suite] }')
+  return 1
+}
+
 # The greedy answer of a device, without what the run says of itself.
 answer() {
   "$bin/zqfp-run" --device "$1" --temperature 0 --max_tokens 200 \
@@ -109,7 +131,7 @@ watch_clocks() {
 }
 
 export here bin log tables
-export -f answer same_answer losses bench bench_in_turn measure sanitize
+export -f tests answer same_answer losses bench bench_in_turn measure sanitize
 : > "$result"
 : > "$log/clocks"
 say "# CUDA backend on a chip" "" \
@@ -123,10 +145,9 @@ fi
 
 say "" "## Tests"
 ops='*cuda_threads*'
-check "kernels, the op suite" 120 "$bin/kernels_tests" --gtest_brief=1 \
-  --gtest_filter="$ops"
-check "models against Hugging Face" 120 "$bin/models_tests" --gtest_brief=1 \
-  --gtest_filter='*OfEveryBackend*:*OnEveryBackend*:RecordedSteps*'
+check "kernels, the op suite" 190 tests kernels_tests "$ops"
+check "models against Hugging Face" 160 tests models_tests \
+  '*OfEveryBackend*:*OnEveryBackend*:RecordedSteps*'
 check "the same greedy text as the CPU" 30 same_answer
 tail_lines=12 check "the same loss as the CPU" 30 losses
 
