@@ -127,7 +127,9 @@ absl::StatusOr<Row> DecodeRow(GpuBench& bench, const ModelShape& shape,
 
 void MeasureModels(GpuBench& bench, Deadline deadline, ReportTable* table) {
   const GpuTableSizes& sizes = bench.sizes();
-  table->title = "whole models, random weights, W4A8, e4m3 keys and values";
+  table->title =
+      "whole models, random weights, W4A8 but where it says so, e4m3 keys and "
+      "values";
   table->columns = {{"model", "model"},
                     {"phase", "phase"},
                     {"batch", "batch", 0},

@@ -23,13 +23,23 @@ GpuTableSizes FullSizes() {
                     {"llama2-13b", "o", 5120, 5120},
                     {"llama2-13b", "gate-up", 27648, 5120},
                     {"llama2-13b", "down", 5120, 13824}};
-  QuantizationConfig quantization;
-  quantization.group_size = sizes.group_size;
-  quantization.constraint = ScaleConstraint::kM2;
-  for (const char* name : {"llama2-7b", "llama3-8b"}) {
-    const absl::StatusOr<Config> config = ShapeConfig(name, quantization);
-    if (config.ok()) sizes.models.push_back({name, *config});
-  }
+  const auto add = [&](const char* shape, const char* variant,
+                       const QuantizationConfig& quantization) {
+    sizes.models.push_back({shape + std::string(variant),
+                            ShapeConfig(shape, quantization).value()});
+  };
+  QuantizationConfig w4a8;
+  w4a8.group_size = sizes.group_size;
+  w4a8.constraint = ScaleConstraint::kM2;
+  QuantizationConfig lorc = w4a8, w8a8 = w4a8;
+  lorc.lorc.rank = 8;
+  w8a8.weights = LinearFormat::kE4m3;
+  add("llama2-7b", "", w4a8);
+  add("llama3-8b", "", w4a8);
+  add("llama2-7b", " LoRC 8", lorc);
+  add("llama2-7b", " W8A8", w8a8);
+  add("llama2-70b", "", w4a8);
+  add("llama2-13b", "", w4a8);
   return sizes;
 }
 

@@ -85,7 +85,8 @@ struct GpuTableSizes {
   std::vector<int64_t> layer_batches = {1, 16, 64};
 };
 
-// Of Llama-2-7B, Llama-3-8B, and after them Llama-2-13B and 70B.
+// Of Llama-2-7B, Llama-3-8B, and after them Llama-2-70B and 13B; models also of
+// Llama-2-7B with low-rank branches and with e4m3 weights.
 GpuTableSizes FullSizes();
 
 }  // namespace zqfp::tools

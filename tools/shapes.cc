@@ -16,12 +16,14 @@ struct Shape {
 };
 
 // llama-110m: karpathy's stories110M; llama-1b: TinyLlama-1.1B; llama-3b:
-// Llama-3.2-3B; llama2-7b and llama3-8b: Meta's.
+// Llama-3.2-3B; llama2-* and llama3-8b: Meta's.
 constexpr Shape kShapes[] = {
     {"llama-110m", 768, 2048, 12, 12, 12, 32000, 10000},
     {"llama-1b", 2048, 5632, 22, 32, 4, 32000, 10000},
     {"llama-3b", 3072, 8192, 28, 24, 8, 128256, 500000},
     {"llama2-7b", 4096, 11008, 32, 32, 32, 32000, 10000},
+    {"llama2-13b", 5120, 13824, 40, 40, 40, 32000, 10000},
+    {"llama2-70b", 8192, 28672, 80, 64, 8, 32000, 10000},
     {"llama3-8b", 4096, 14336, 32, 32, 8, 128256, 500000},
 };
 

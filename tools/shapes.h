@@ -13,7 +13,7 @@
 namespace zqfp::tools {
 
 // "llama-110m", "llama-1b" (TinyLlama-1.1B), "llama-3b", "llama2-7b",
-// "llama3-8b", "opt-125m", "gemma-2-2b".
+// "llama2-13b", "llama2-70b", "llama3-8b", "opt-125m", "gemma-2-2b".
 std::vector<std::string> ShapeNames();
 
 // The configuration of that name, W4A8 with the given groups and scales.

@@ -25,7 +25,8 @@
 
 ABSL_FLAG(std::string, shape, "",
           "random weights of a published shape instead of a model: llama-110m, "
-          "llama-1b, llama-3b, llama2-7b, llama3-8b, opt-125m, gemma-2-2b");
+          "llama-1b, llama-3b, llama2-7b, llama2-13b, llama2-70b, llama3-8b, "
+          "opt-125m, gemma-2-2b");
 ABSL_FLAG(int64_t, group_size, 128, "--shape: group size of the scales");
 ABSL_FLAG(std::string, scales, "m2", "--shape: free, m1 or m2");
 ABSL_FLAG(int64_t, prompt, 512, "prompt tokens per sequence");
