@@ -16,7 +16,7 @@ class MatmulFp8Test : public OpTest {
   // In tests `cuda::` is the emulator's: its functions take no GPU's memory.
   bool IsOnChip() const { return backend().name == "cuda"; }
 
-  // The chip sums in less than f32 (fp8_gemm.h); the emulator does not.
+  // The chip sums in less than f32 (Fp8Sums); the emulator does not.
   double Bound(const ErrorFormats& formats, int64_t k) const {
     return IsOnChip() ? 5e-4 : ErrorBound(Op::kMatmulA8, formats, k);
   }
