@@ -72,6 +72,10 @@ struct WeightView {
   // The same weight in the order of a device's kernels (Device::Place), which
   // then read this, not `data` and the scales; null on the CPU.
   const void* packed = nullptr;
+  // Of the products of many tokens by a device's library: the weight in e4m3
+  // [n, k] where it is kept (Device::PlaceFp8Rows), and the sums.
+  const uint8_t* fp8_rows = nullptr;
+  Fp8Sums fp8_sums = Fp8Sums::kPromoted;
 };
 
 // Whether `format` has a scale per group of columns.

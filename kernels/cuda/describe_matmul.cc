@@ -16,9 +16,11 @@ std::string DescribeMatmulKernels(const WeightView& weight, bool a8) {
     return hmma + "; for any number of tokens: cublasLt was not found";
   }
   return fmt::format(
-      "{}; from {} tokens cublasLt, e4m3 rows: exact products, sums of the "
-      "tensor cores promoted to f32",
-      hmma, kFp8LeastTokens);
+      "{}; from {} tokens cublasLt, e4m3 rows{}: exact products, sums of the "
+      "tensor cores {}",
+      hmma, kFp8LeastTokens, weight.fp8_rows != nullptr ? ", resident" : "",
+      weight.fp8_sums == Fp8Sums::kFast ? "in 14 bits, not promoted"
+                                        : "promoted to f32");
 }
 
 }  // namespace zqfp::kernels::cuda

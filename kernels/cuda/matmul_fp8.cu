@@ -61,7 +61,9 @@ int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
   const int64_t m = args.m / kFp8Multiple * kFp8Multiple;
   if (!FitsMatmulFp8(weight) || args.m < least_tokens || m == 0) return 0;
   const PackedWeight w = DescribePacked(weight, weight.packed);
-  const int64_t n = weight.n, rows = PieceRows(n, weight.k);
+  const bool is_kept = weight.fp8_rows != nullptr;  // as e4m3, the whole of it
+  const int64_t n = weight.n;
+  const int64_t rows = is_kept ? n : PieceRows(n, weight.k);
   const auto piece = [&](int64_t first) {
     const float* residual =
         args.residual == nullptr ? nullptr : args.residual + first;
@@ -70,7 +72,8 @@ int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
                        .k = weight.k,
                        .format = ValueFormat::kE4m3,
                        .y_format = ValueFormat::kF32,
-                       .weight = workspace,
+                       .sums = weight.fp8_sums,
+                       .weight = is_kept ? weight.fp8_rows : workspace,
                        .row_scale = w.row_scale + first,
                        .x = args.x.data,
                        .token_scale = args.x.scale,
@@ -86,7 +89,7 @@ int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
   }
   for (int64_t first = 0; first < n; first += rows) {
     const LibraryGemm gemm = piece(first);
-    UnpackFp8(w, first, gemm.n, weight.k, workspace, exec);
+    if (!is_kept) UnpackFp8(w, first, gemm.n, weight.k, workspace, exec);
     const absl::Status done =
         RunLibraryGemm(gemm, 0, workspace + ScratchBytes(weight.k), exec);
     ZQFP_CHECK(done.ok());  // it said that it could

@@ -3,7 +3,7 @@
 #define ZQFP_KERNELS_CUDA_MATMUL_FP8_H_
 
 // MatmulA8 of many tokens: the weight is unpacked to e4m3, as much at a time as
-// stays in the L2 cache, and multiplied by cuBLASLt.
+// stays in the L2 cache, or is kept so, and multiplied by cuBLASLt.
 
 #include "kernels/core/ops.h"
 #include "kernels/cuda/unpack_fp8.h"
