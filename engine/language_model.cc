@@ -109,7 +109,9 @@ Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
                                       .backend = options.backend,
                                       .device = options.device,
                                       .strict = options.strict,
-                                      .weight_only = options.weight_only});
+                                      .weight_only = options.weight_only,
+                                      .fp8_fast_accum = options.fp8_fast_accum,
+                                      .resident_fp8 = options.resident_fp8});
   if (!model.ok()) return ToError(model.status());
   state->model = *std::move(model);
   auto engine = Engine::Create(state->model.get(), state->tokenizer.get(),

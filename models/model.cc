@@ -158,6 +158,7 @@ struct Model::State {
 
   absl::Status Start(const ModelOptions& wanted);
   absl::Status CheckForDevice() const;
+  absl::Status CheckForHost() const;
   absl::Status Plan();
   kernels::Exec exec() const;
   absl::Status Check(const Batch& batch, const KvCache& cache) const;
@@ -180,6 +181,16 @@ absl::Status Model::State::CheckForDevice() const {
       backend.name));
 }
 
+// What only a device does.
+absl::Status Model::State::CheckForHost() const {
+  const char* asked = options.fp8_fast_accum
+                          ? "fp8_fast_accum"
+                          : (options.resident_fp8 ? "resident_fp8" : nullptr);
+  if (asked == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("--{}: want a CUDA device, found the CPU", asked));
+}
+
 // Threads and kernels, before any weight is read.
 absl::Status Model::State::Start(const ModelOptions& wanted) {
   options = wanted;
@@ -194,7 +205,8 @@ absl::Status Model::State::Start(const ModelOptions& wanted) {
                                      ? kernels::SelectBackend(options.device)
                                      : kernels::MakeBackend(options.backend));
   options.backend = backend.name;
-  if (backend.device != nullptr) ZQFP_RETURN_IF_ERROR(CheckForDevice());
+  ZQFP_RETURN_IF_ERROR(backend.device != nullptr ? CheckForDevice()
+                                                 : CheckForHost());
   if (options.strict) ZQFP_RETURN_IF_ERROR(CheckNoFallback(backend));
   if (options.profile != nullptr) {
     // Ops of a recording are not noted.
@@ -228,9 +240,13 @@ absl::Status Model::State::Plan() {
        .num_threads = options.num_threads});
   kernels::Device* const device = backend.device;
   if (device != nullptr) {
-    const int64_t buffer_bytes =
-        workspace_bytes + options.max_tokens * Activations::RowBytes(config);
-    ZQFP_RETURN_IF_ERROR(PlaceWeights(config, buffer_bytes, *device, weights));
+    const Placement placement = {
+        .other_bytes = workspace_bytes +
+                       options.max_tokens * Activations::RowBytes(config),
+        .fp8_sums = options.fp8_fast_accum ? kernels::Fp8Sums::kFast
+                                           : kernels::Fp8Sums::kPromoted,
+        .keep_fp8_rows = options.resident_fp8};
+    ZQFP_RETURN_IF_ERROR(PlaceWeights(config, placement, *device, weights));
   }
   ZQFP_ASSIGN_OR_RETURN(workspace, kernels::Buffer::Allocate(
                                        device, workspace_bytes, "workspace"));
@@ -531,6 +547,8 @@ int64_t Model::converted_bytes() const {
 int64_t Model::buffer_bytes() const {
   return state_->activations->num_bytes() + state_->workspace.num_bytes();
 }
+
+int64_t Model::resident_bytes() const { return state_->weights.fp8_row_bytes; }
 
 bool Model::full_precision() const {
   return state_->weights.lm_head.view.format == kernels::WeightFormat::kF32;

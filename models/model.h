@@ -40,6 +40,13 @@ struct ModelOptions {
   // A quantized model runs with f32 inputs and our own KV cache, whatever its
   // file asks for.
   bool weight_only = false;
+  // On a device, of prompts that its library multiplies in FP8: sums of the
+  // tensor cores' 14 bits that are not promoted to f32 on the way, faster and
+  // less exact the larger k is.
+  bool fp8_fast_accum = false;
+  // There, too: beside each packed weight an e4m3 copy of it, n * k bytes more,
+  // so that prompts need not unpack it.
+  bool resident_fp8 = false;
   // For comparison only: the inputs of the decoder linears that run in f32 are
   // rounded to this format first, one scale per token.
   ActivationFormat simulated_activations = ActivationFormat::kNone;
@@ -145,6 +152,8 @@ class Model {
   // GGUF files that were expanded or re-laid).
   int64_t converted_bytes() const;
   int64_t buffer_bytes() const;  // activations and workspace
+  // Memory of the device that ModelOptions::resident_fp8 takes.
+  int64_t resident_bytes() const;
   // Whether the weights are stored in full precision f32 (KV default: f32).
   bool full_precision() const;
   std::vector<LinearInfo> Explain() const;

@@ -22,8 +22,8 @@ int64_t ValueBytes(kernels::ValueFormat format) {
 // Puts one weight after the other on the device.
 class Placer {
  public:
-  Placer(Device& device, Weights& weights)
-      : device_(device), weights_(weights) {}
+  Placer(const Placement& placement, Device& device, Weights& weights)
+      : placement_(placement), device_(device), weights_(weights) {}
 
   absl::Status Linear(LinearWeight& linear) {
     if (!weights_.made_on_device) {
@@ -33,6 +33,13 @@ class Placer {
       for (DeviceMemory& memory : placed.memory) {
         weights_.placed.push_back(std::move(memory));
       }
+    }
+    linear.view.fp8_sums = placement_.fp8_sums;
+    if (placement_.keep_fp8_rows && linear.runs_a8()) {
+      ZQFP_ASSIGN_OR_RETURN(DeviceMemory rows,
+                            device_.PlaceFp8Rows(linear.view));
+      linear.view.fp8_rows = static_cast<const uint8_t*>(rows.get());
+      weights_.placed.push_back(std::move(rows));
     }
     ZQFP_RETURN_IF_ERROR(Floats(linear.bias, linear.placed_bias));
     linear.scales = {};
@@ -66,6 +73,7 @@ class Placer {
   }
 
  private:
+  const Placement& placement_;
   Device& device_;
   Weights& weights_;
 };
@@ -82,18 +90,39 @@ int64_t PositionBytes(const Config& config, const Weights& weights) {
          ValueBytes(weights.positions_format);
 }
 
-absl::Status CheckRoom(int64_t weight_bytes, int64_t other_bytes,
-                       const Device& device) {
+// What --resident_fp8 takes: of all linears that the device's library
+// multiplies.
+int64_t Fp8RowBytes(const Weights& weights, const TensorTable& table,
+                    const Device& device) {
+  const auto bytes_of = [&](const LinearWeight& linear) {
+    return linear.runs_a8() ? device.Fp8RowBytes(linear.view) : 0;
+  };
+  int64_t num_bytes = bytes_of(weights.lm_head);
+  for (const LayerWeights& layer : weights.layers) {
+    for (const LinearRule& rule : table.linears) {
+      num_bytes += bytes_of(layer.*rule.field);
+    }
+  }
+  return num_bytes;
+}
+
+absl::Status CheckRoom(int64_t weight_bytes, int64_t fp8_row_bytes,
+                       int64_t other_bytes, const Device& device) {
   const int64_t free = device.Memory().free;
-  if (weight_bytes + other_bytes <= free) return absl::OkStatus();
-  constexpr double kMega = 1e6;
-  return absl::ResourceExhaustedError(
-      fmt::format("model: want {:.0f} MB for weights and {:.0f} MB for buffers "
-                  "on {}, found "
-                  "{:.0f} MB free",
-                  static_cast<double>(weight_bytes) / kMega,
-                  static_cast<double>(other_bytes) / kMega, device.Describe(),
-                  static_cast<double>(free) / kMega));
+  if (weight_bytes + fp8_row_bytes + other_bytes <= free) {
+    return absl::OkStatus();
+  }
+  const auto megabytes = [](int64_t num_bytes) {
+    return fmt::format("{:.0f} MB", static_cast<double>(num_bytes) / 1e6);
+  };
+  return absl::ResourceExhaustedError(fmt::format(
+      "model: want {} for weights{} and {} for buffers on {}, found {} free",
+      megabytes(weight_bytes),
+      fp8_row_bytes == 0
+          ? ""
+          : fmt::format(", {} for their e4m3 rows (resident_fp8)",
+                        megabytes(fp8_row_bytes)),
+      megabytes(other_bytes), device.Describe(), megabytes(free)));
 }
 
 absl::Status CheckInputs(const LinearWeight& linear, const Device& device) {
@@ -106,7 +135,7 @@ absl::Status CheckInputs(const LinearWeight& linear, const Device& device) {
 
 }  // namespace
 
-absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
+absl::Status PlaceWeights(const Config& config, const Placement& placement,
                           Device& device, Weights& weights) {
   const TensorTable& table = TensorsOf(config.architecture);
   for (const LayerWeights& layer : weights.layers) {
@@ -120,9 +149,12 @@ absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
       weights.made_on_device ? 0 : PositionBytes(config, weights);
   const int64_t linear_bytes =
       weights.made_on_device ? 0 : weights.StreamedBytes();
-  ZQFP_RETURN_IF_ERROR(CheckRoom(
-      linear_bytes + embedding_bytes + position_bytes, other_bytes, device));
-  Placer placer(device, weights);
+  weights.fp8_row_bytes =
+      placement.keep_fp8_rows ? Fp8RowBytes(weights, table, device) : 0;
+  ZQFP_RETURN_IF_ERROR(
+      CheckRoom(linear_bytes + embedding_bytes + position_bytes,
+                weights.fp8_row_bytes, placement.other_bytes, device));
+  Placer placer(placement, device, weights);
   for (LayerWeights& layer : weights.layers) {
     for (const LinearRule& rule : table.linears) {
       ZQFP_RETURN_IF_ERROR(placer.Linear(layer.*rule.field));

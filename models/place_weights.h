@@ -11,12 +11,21 @@
 
 namespace zqfp {
 
+struct Placement {
+  // What the caller will allocate besides.
+  int64_t other_bytes = 0;
+  // Of every linear: WeightView::fp8_sums, and whether it gets fp8_rows where
+  // the device's library multiplies it. Those are made once, beside the weight.
+  kernels::Fp8Sums fp8_sums = kernels::Fp8Sums::kPromoted;
+  bool keep_fp8_rows = false;
+};
+
 // Copies every weight that is not there already (Weights::made_on_device) and
 // points the views there; what the host held of them besides mapped files is
-// let go. `other_bytes` is what the caller will allocate besides.
-// ResourceExhausted, with the plan, where all that does not fit; Unimplemented,
-// naming the layer, for inputs that no kernel of a device rounds.
-absl::Status PlaceWeights(const Config& config, int64_t other_bytes,
+// let go. ResourceExhausted, with the plan, where all that does not fit;
+// Unimplemented, naming the layer, for inputs that no kernel of a device
+// rounds.
+absl::Status PlaceWeights(const Config& config, const Placement& placement,
                           kernels::Device& device, Weights& weights);
 
 }  // namespace zqfp

@@ -117,6 +117,7 @@ struct Weights {
   std::shared_ptr<void> memory;
   std::vector<kernels::DeviceMemory> placed;
   bool made_on_device = false;  // matrices are there already, RandomWeights
+  int64_t fp8_row_bytes = 0;    // of `placed`: all WeightView::fp8_rows
 
   // Memory of weights that are not read where the file has them.
   int64_t ConvertedBytes() const;

@@ -90,7 +90,7 @@ std::vector<std::string> GpuBench::TakeRemarks() {
 absl::StatusOr<std::optional<Timing>> GpuBench::TimeLibrary(
     int64_t rotation, const std::function<LibraryGemm(int64_t)>& gemm_of) {
   ZQFP_ASSIGN_OR_RETURN(const kernels::Exec exec,
-                        ExecWith(DeviceLab::kLibraryWorkspaceBytes));
+                        ExecWith(kernels::kLibraryWorkspaceBytes));
   absl::Status refused;  // the first refusal of an algorithm
   const auto time = [&](int64_t algorithm, const kernels::TimeLimits& limits) {
     refused = absl::OkStatus();

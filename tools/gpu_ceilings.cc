@@ -156,7 +156,7 @@ void MeasureCeilings(GpuBench& bench, Deadline deadline, ReportTable* table) {
   const LibraryGemm bf16 = {};
   const LibraryGemm fp8 = {.format = ValueFormat::kE4m3};
   const LibraryGemm fast = {.format = ValueFormat::kE4m3,
-                            .sums = LibraryGemm::Sums::kFast};
+                            .sums = kernels::Fp8Sums::kFast};
   const std::string square = fmt::format("{}^3", bench.sizes().square);
   const std::string bf16_name = "cuBLASLt bf16 " + square;
   const std::string fp8_name = "cuBLASLt FP8, row scales, " + square;
@@ -216,7 +216,7 @@ void MeasureLibrarySupport(GpuBench& bench, Deadline deadline,
     ZQFP_ASSIGN_OR_RETURN(const DeviceMemory y,
                           bench.device().Allocate(32 * size * 4));
     ZQFP_ASSIGN_OR_RETURN(const kernels::Exec exec,
-                          bench.ExecWith(DeviceLab::kLibraryWorkspaceBytes));
+                          bench.ExecWith(kernels::kLibraryWorkspaceBytes));
     Row cells = {name};
     for (const int64_t m : tokens) {
       const auto* scale = static_cast<const float*>(scales.get());

@@ -18,6 +18,7 @@ namespace {
 
 using kernels::DeviceMemory;
 using kernels::Exec;
+using kernels::Fp8Sums;
 using kernels::LibraryGemm;
 using kernels::MatmulA8Args;
 using kernels::MatmulPath;
@@ -75,7 +76,7 @@ struct Subject {
             .x = tokens.bf16.get(),
             .y = tokens.y.get()};
   }
-  LibraryGemm Fp8(int64_t m, int64_t call, LibraryGemm::Sums sums) const {
+  LibraryGemm Fp8(int64_t m, int64_t call, Fp8Sums sums) const {
     return {.m = m,
             .n = shape.n,
             .k = shape.k,
@@ -99,7 +100,7 @@ struct MatmulFigures {
 
 // FP8 of so many tokens, or of as many more as the library wants.
 absl::StatusOr<MaybeTiming> TimeFp8(GpuBench& bench, const Subject& subject,
-                                    int64_t m, LibraryGemm::Sums sums) {
+                                    int64_t m, Fp8Sums sums) {
   const bool offered = bench.lab().NumAlgorithms(subject.Fp8(m, 0, sums)) > 0;
   const int64_t padded = offered ? m : (m + 15) / 16 * 16;
   return bench.TimeLibrary(subject.matrix.e4m3_copies(), [&](int64_t call) {
@@ -165,9 +166,9 @@ absl::StatusOr<MatmulFigures> MeasureMatmul(GpuBench& bench,
       bench.TimeLibrary(subject.matrix.bf16_copies(),
                         [&](int64_t call) { return subject.Bf16(m, call); }));
   ZQFP_ASSIGN_OR_RETURN(found.fp8,
-                        TimeFp8(bench, subject, m, LibraryGemm::Sums::kF32));
+                        TimeFp8(bench, subject, m, Fp8Sums::kPromoted));
   ZQFP_ASSIGN_OR_RETURN(found.fp8_fast,
-                        TimeFp8(bench, subject, m, LibraryGemm::Sums::kFast));
+                        TimeFp8(bench, subject, m, Fp8Sums::kFast));
   ZQFP_ASSIGN_OR_RETURN(found.hmma,
                         TimePath(bench, subject, MatmulPath::kHmma, m));
   ZQFP_ASSIGN_OR_RETURN(found.library,
@@ -245,7 +246,7 @@ Row MatmulRow(GpuBench& bench, const Subject& subject, int64_t m,
           target};
 }
 
-// What design asks of the two paths; fp8_gemm.h says why they differ.
+// What design asks of the two paths; Fp8Sums says why they differ.
 constexpr double kHmmaError = 1e-6;
 constexpr double kFp8Error = 5e-4;
 

@@ -115,13 +115,15 @@ Section MemorySection(const Model& model, KvFormat kv, int64_t context,
   return {{"weight_file_bytes", file_bytes},
           {"converted_bytes", model.converted_bytes()},
           {"weight_bytes", model.weight_bytes()},
+          {"resident_bytes", model.resident_bytes()},
           {"buffer_bytes", model.buffer_bytes()},
           {"kv", ToString(resolved)},
           {"context_tokens", context},
           {"kv_bytes_per_token", page_bytes / kPageSize},
           {"kv_bytes", page_bytes * pages},
           {"total_bytes", file_bytes + model.converted_bytes() +
-                              model.buffer_bytes() + page_bytes * pages}};
+                              model.resident_bytes() + model.buffer_bytes() +
+                              page_bytes * pages}};
 }
 
 absl::StatusOr<Section> TextSection(const std::string& directory) {
@@ -229,6 +231,10 @@ std::string MemoryText(const Section& s) {
                     Megabytes(s["converted_bytes"])});
   }
   rows.push_back({"  of that, read for a token", Megabytes(s["weight_bytes"])});
+  if (s["resident_bytes"].get<int64_t>() > 0) {
+    rows.push_back(
+        {"  e4m3 rows of weights, resident", Megabytes(s["resident_bytes"])});
+  }
   rows.push_back({"  buffers", Megabytes(s["buffer_bytes"])});
   rows.push_back({fmt::format("  KV cache, {} tokens in {}",
                               Text(s["context_tokens"]), Text(s["kv"])),

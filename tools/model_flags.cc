@@ -27,6 +27,12 @@ ABSL_FLAG(bool, strict, false,
 ABSL_FLAG(bool, weight_only, false,
           "run a quantized model with f32 inputs and the cache of --kv, "
           "whatever its file asks for");
+ABSL_FLAG(bool, fp8_fast_accum, false,
+          "on a GPU, sum the FP8 products of prompts in the tensor cores' 14 "
+          "bits: faster, errors grow with the width of a layer");
+ABSL_FLAG(bool, resident_fp8, false,
+          "on a GPU, keep an FP8 copy of the weights beside the packed ones, a "
+          "byte a weight, so that prompts need not unpack them");
 
 namespace zqfp::tools {
 namespace {
@@ -49,7 +55,8 @@ std::string BundledModelDirectory() {
 
 FlagGroup ModelFlagGroup() {
   return {"model and machine",
-          {"model", "threads", "device", "backend", "strict", "weight_only"}};
+          {"model", "threads", "device", "backend", "strict", "weight_only",
+           "fp8_fast_accum", "resident_fp8"}};
 }
 
 absl::StatusOr<std::string> ModelDirectory() {
@@ -80,6 +87,8 @@ absl::StatusOr<ModelOptions> ModelOptionsFromFlags() {
   }
   options.strict = absl::GetFlag(FLAGS_strict);
   options.weight_only = absl::GetFlag(FLAGS_weight_only);
+  options.fp8_fast_accum = absl::GetFlag(FLAGS_fp8_fast_accum);
+  options.resident_fp8 = absl::GetFlag(FLAGS_resident_fp8);
   return options;
 }
 

@@ -3,7 +3,8 @@
 #define ZQFP_TOOLS_MODEL_FLAGS_H_
 
 // The flags with which every program names a model and how to run it:
-// --model, --threads, --device, --backend, --strict, --weight_only.
+// --model, --threads, --device, --backend, --strict, --weight_only,
+// --fp8_fast_accum, --resident_fp8.
 
 #include <memory>
 #include <string>

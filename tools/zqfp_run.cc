@@ -149,6 +149,8 @@ absl::StatusOr<LanguageModel> LoadFromFlags(const std::string& directory) {
   SayWhyNoDevice(options);
   load.strict = options.strict;
   load.weight_only = options.weight_only;
+  load.fp8_fast_accum = options.fp8_fast_accum;
+  load.resident_fp8 = options.resident_fp8;
   load.verify = absl::GetFlag(FLAGS_verify);
   Result<LanguageModel> model = LanguageModel::Load(load);
   if (!model.ok()) return absl::UnknownError(model.error().message);

@@ -80,6 +80,15 @@ class Device {
   // Unimplemented, naming the format, where no kernel has it.
   virtual absl::StatusOr<PlacedWeight> Place(const WeightView& weight) = 0;
 
+  // Bytes of a weight of the host or placed as rows of e4m3, from which the
+  // library of the device multiplies many tokens in MatmulA8; 0 where it does
+  // not: another format or shape, or there is no library.
+  virtual int64_t Fp8RowBytes(const WeightView& weight) const = 0;
+  // Those rows of a placed weight, to be WeightView::fp8_rows: they spare each
+  // product their making. Null where Fp8RowBytes is 0.
+  virtual absl::StatusOr<DeviceMemory> PlaceFp8Rows(
+      const WeightView& placed) = 0;
+
   // Which kernels a placed weight goes through, by the number of tokens, and
   // how they sum. `a8`: MatmulA8, else Matmul.
   virtual std::string DescribeMatmul(const WeightView& weight,

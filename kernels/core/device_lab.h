@@ -17,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/core/device.h"
+#include "kernels/core/library_gemm.h"
 #include "kernels/core/ops.h"
 #include "kernels/core/random_values.h"
 
@@ -58,22 +59,6 @@ struct TimeLimits {
       200;               // at least so long, so that starting it does not count
   int64_t samples = 50;  // fewer where the time is over, but 3 at least
   double most_seconds = 0.1;
-};
-
-// y = x W^T by the device's library.
-struct LibraryGemm {
-  int64_t m = 0;
-  int64_t n = 0;
-  int64_t k = 0;
-  ValueFormat format = ValueFormat::kBf16;    // of W and x: kBf16 or kE4m3
-  ValueFormat y_format = ValueFormat::kBf16;  // or kF32
-  enum class Sums : uint8_t { kF32, kFast };
-  Sums sums = Sums::kF32;        // e4m3: whether they are promoted on the way
-  const void* weight = nullptr;  // [n, k]
-  const float* row_scale = nullptr;    // [n]    kE4m3
-  const void* x = nullptr;             // [m, k]
-  const float* token_scale = nullptr;  // [m]  kE4m3
-  void* y = nullptr;                   // [m, n]
 };
 
 // Our own ways of a MatmulA8.
@@ -120,10 +105,11 @@ class DeviceLab {
 
   // --- Matrix products ------------------------------------------------------
 
-  static constexpr int64_t kLibraryWorkspaceBytes = int64_t{32} << 20;
-  // How many algorithms the library offers, up to 4; 0: none, or no library.
+  // How many algorithms the library offers, up to 4; 0: none, no library, or
+  // arrays that are not 16-byte aligned.
   virtual int64_t NumAlgorithms(const LibraryGemm& gemm) = 0;
-  // With the algorithm of that index. Internal where the library refuses.
+  // With the algorithm of that index; `workspace` has kLibraryWorkspaceBytes.
+  // Internal where the library refuses.
   virtual absl::Status Multiply(const LibraryGemm& gemm, int64_t algorithm,
                                 void* workspace) = 0;
 

@@ -27,6 +27,12 @@ enum class WeightFormat : uint8_t {
                 //     e2m1                                   (NVFP4)
 };
 
+// What the FP8 tensor cores, whose sums have about 14 bits, do as these grow.
+enum class Fp8Sums : uint8_t {
+  kPromoted,  // add them up in f32 every 128 of k: off by about 1e-4
+  kFast,      // nothing: errors grow with k, to about 4e-3
+};
+
 // Low-rank compensation of one weight: x W^T + (x V^T) U^T, which stands for
 // W + U V                                               [arXiv:2307.09782, 3.3]
 // U [n, rank] is stored transposed, so that neighbours are outputs. In e4m3 row
@@ -66,6 +72,10 @@ struct WeightView {
   // The same weight in the order of a device's kernels (Device::Place), which
   // then read this, not `data` and the scales; null on the CPU.
   const void* packed = nullptr;
+  // Of the products of many tokens by a device's library: the weight in e4m3
+  // [n, k] where it is kept (Device::PlaceFp8Rows), and the sums.
+  const uint8_t* fp8_rows = nullptr;
+  Fp8Sums fp8_sums = Fp8Sums::kPromoted;
 };
 
 // Whether `format` has a scale per group of columns.

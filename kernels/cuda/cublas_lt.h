@@ -10,7 +10,7 @@
 
 namespace zqfp::kernels::cuda {
 
-// The functions that fp8_gemm.cc calls.
+// The functions that library_gemm.cc calls.
 struct CublasLt {
   decltype(&cublasLtCreate) create;
   decltype(&cublasLtMatmulDescCreate) desc_create;

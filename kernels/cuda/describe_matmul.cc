@@ -2,10 +2,8 @@
 #include <fmt/format.h>
 
 #include "kernels/cuda/cublas_lt.h"
-#include "kernels/cuda/fp8_gemm.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_fp8.h"
-#include "kernels/cuda/unpack_fp8.h"
 
 namespace zqfp::kernels::cuda {
 
@@ -13,18 +11,16 @@ std::string DescribeMatmulKernels(const WeightView& weight, bool a8) {
   if (!a8) return "cuda fma: f32 products and sums";
   const std::string hmma =
       "cuda hmma, fragment order: exact f16 products, f32 sums";
-  const int64_t multiple = kFp8GemmMultiple;
-  if (!FitsFp8Rows(weight.format) || weight.n % multiple != 0 ||
-      weight.k % multiple != 0) {
-    return hmma;
-  }
+  if (!FitsMatmulFp8(weight)) return hmma;
   if (LoadCublasLt() == nullptr) {
     return hmma + "; for any number of tokens: cublasLt was not found";
   }
   return fmt::format(
-      "{}; from {} tokens cublasLt, e4m3 rows: exact products, sums of the "
-      "tensor cores promoted to f32",
-      hmma, kFp8LeastTokens);
+      "{}; from {} tokens cublasLt, e4m3 rows{}: exact products, sums of the "
+      "tensor cores {}",
+      hmma, kFp8LeastTokens, weight.fp8_rows != nullptr ? ", resident" : "",
+      weight.fp8_sums == Fp8Sums::kFast ? "in 14 bits, not promoted"
+                                        : "promoted to f32");
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -121,6 +121,13 @@ class CudaDevice final : public Device {
     return PlaceWeight(*this, weight);
   }
 
+  int64_t Fp8RowBytes(const WeightView& weight) const override {
+    return cuda::Fp8RowBytes(weight);
+  }
+  absl::StatusOr<DeviceMemory> PlaceFp8Rows(const WeightView& placed) override {
+    return cuda::PlaceFp8Rows(*this, placed);
+  }
+
   std::string DescribeMatmul(const WeightView& weight, bool a8) const override {
     return DescribeMatmulKernels(weight, a8);
   }

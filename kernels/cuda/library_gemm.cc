@@ -14,6 +14,8 @@ namespace zqfp::kernels::cuda {
 namespace {
 
 constexpr int kMostAlgorithms = 4;
+// Of every array, in bytes: what plans are asked for.
+constexpr uint32_t kAlignment = 16;
 
 // One shape. cuBLASLt is column-major: the weight is its A, transposed, the
 // tokens are its B, and y, seen so, is n x m.
@@ -23,12 +25,18 @@ struct Plan {
   std::vector<cublasLtMatmulAlgo_t> algorithms;
 };
 
-using Shape = std::array<int64_t, 6>;  // m, n, k, formats, sums
+// All that a plan depends on: m, n, k, stride, formats, sums.
+using Shape = std::array<int64_t, 7>;
+
+int64_t StrideOf(const LibraryGemm& gemm) {
+  return gemm.stride != 0 ? gemm.stride : gemm.n;
+}
 
 Shape ShapeOf(const LibraryGemm& gemm) {
   return {gemm.m,
           gemm.n,
           gemm.k,
+          StrideOf(gemm),
           static_cast<int64_t>(gemm.format),
           static_cast<int64_t>(gemm.y_format),
           static_cast<int64_t>(gemm.sums)};
@@ -70,7 +78,7 @@ bool DescribeOperation(const CublasLt& lt, const LibraryGemm& gemm,
   }
   if (gemm.format != ValueFormat::kE4m3) return true;
   const int32_t by_row = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
-  const int8_t fast = gemm.sums == LibraryGemm::Sums::kFast ? 1 : 0;
+  const int8_t fast = gemm.sums == Fp8Sums::kFast ? 1 : 0;
   return Set(lt, plan.operation, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, by_row) &&
          Set(lt, plan.operation, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, by_row) &&
          Set(lt, plan.operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
@@ -78,14 +86,14 @@ bool DescribeOperation(const CublasLt& lt, const LibraryGemm& gemm,
 
 bool DescribeMatrices(const CublasLt& lt, const LibraryGemm& gemm, Plan& plan) {
   const auto layout = [&](cublasLtMatrixLayout_t& to, ValueFormat format,
-                          int64_t rows, int64_t columns) {
+                          int64_t rows, int64_t columns, int64_t leading) {
     return lt.layout_create(&to, TypeOf(format), static_cast<uint64_t>(rows),
                             static_cast<uint64_t>(columns),
-                            rows) == CUBLAS_STATUS_SUCCESS;
+                            leading) == CUBLAS_STATUS_SUCCESS;
   };
-  return layout(plan.weight, gemm.format, gemm.k, gemm.n) &&
-         layout(plan.x, gemm.format, gemm.k, gemm.m) &&
-         layout(plan.y, gemm.y_format, gemm.n, gemm.m);
+  return layout(plan.weight, gemm.format, gemm.k, gemm.n, gemm.k) &&
+         layout(plan.x, gemm.format, gemm.k, gemm.m, gemm.k) &&
+         layout(plan.y, gemm.y_format, gemm.n, gemm.m, StrideOf(gemm));
 }
 
 bool Choose(const CublasLt& lt, cublasLtHandle_t handle, Plan& plan) {
@@ -96,8 +104,7 @@ bool Choose(const CublasLt& lt, cublasLtHandle_t handle, Plan& plan) {
     return lt.preference_set(preference, attribute, &value, sizeof(value)) ==
            CUBLAS_STATUS_SUCCESS;
   };
-  const auto bytes = static_cast<uint64_t>(DeviceLab::kLibraryWorkspaceBytes);
-  constexpr uint32_t kAlignment = 16;
+  const auto bytes = static_cast<uint64_t>(kLibraryWorkspaceBytes);
   cublasLtMatmulHeuristicResult_t results[kMostAlgorithms] = {};
   int num_results = 0;
   const bool found =
@@ -118,7 +125,16 @@ bool Choose(const CublasLt& lt, cublasLtHandle_t handle, Plan& plan) {
   return found;
 }
 
-// The handle and the plans of the process.
+bool IsAligned(const LibraryGemm& gemm) {
+  const void* const arrays[] = {gemm.weight,   gemm.x,           gemm.row_scale,
+                                gemm.residual, gemm.token_scale, gemm.y};
+  for (const void* array : arrays) {
+    if (reinterpret_cast<uintptr_t>(array) % kAlignment != 0) return false;
+  }
+  return true;
+}
+
+// The handle and the plans of the process. Ops come from one thread at a time.
 struct Library {
   const CublasLt* lt = LoadCublasLt();
   cublasLtHandle_t handle = nullptr;
@@ -150,6 +166,7 @@ Library& TheLibrary() {
 }  // namespace
 
 int64_t NumLibraryAlgorithms(const LibraryGemm& gemm) {
+  if (!IsAligned(gemm)) return 0;
   return static_cast<int64_t>(TheLibrary().PlanOf(gemm).algorithms.size());
 }
 
@@ -164,13 +181,15 @@ absl::Status RunLibraryGemm(const LibraryGemm& gemm, int64_t algorithm,
                     gemm.m, gemm.n, gemm.k, algorithm, found));
   }
   const CublasLt& lt = *library.lt;
-  const float alpha = 1, beta = 0;
+  const bool adds = gemm.residual != nullptr;
+  const float beta = adds ? 1.0f : 0.0f;
+  const void* added = adds ? gemm.residual : gemm.y;
   cublasStatus_t status = CUBLAS_STATUS_INVALID_VALUE;
   if (SetScales(lt, gemm, plan)) {
-    status = lt.matmul(library.handle, plan.operation, &alpha, gemm.weight,
-                       plan.weight, gemm.x, plan.x, &beta, gemm.y, plan.y,
+    status = lt.matmul(library.handle, plan.operation, &gemm.unit, gemm.weight,
+                       plan.weight, gemm.x, plan.x, &beta, added, plan.y,
                        gemm.y, plan.y, &plan.algorithms[algorithm], workspace,
-                       static_cast<size_t>(DeviceLab::kLibraryWorkspaceBytes),
+                       static_cast<size_t>(kLibraryWorkspaceBytes),
                        static_cast<cudaStream_t>(exec.stream));
   }
   if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();

@@ -2,17 +2,20 @@
 #ifndef ZQFP_KERNELS_CUDA_LIBRARY_GEMM_H_
 #define ZQFP_KERNELS_CUDA_LIBRARY_GEMM_H_
 
-// cuBLASLt as others use it, to hold our matmuls against: BF16, and FP8 with a
-// scale per row and token, whose sums are promoted to f32 on the way or not.
-// What MatmulA8 itself takes of it is in fp8_gemm.h.
+// Products by cuBLASLt: those of MatmulA8 of many tokens, and, as others use
+// it, those that our matmuls are held against.
 
 #include "absl/status/status.h"
-#include "kernels/core/device_lab.h"
+#include "kernels/core/library_gemm.h"
+#include "kernels/core/ops.h"
 
 namespace zqfp::kernels::cuda {
 
-// As in DeviceLab. Asks cuBLASLt once for each shape.
+// As in DeviceLab: how many algorithms cuBLASLt offers. It is asked once for
+// each shape; row and token scales need cuBLAS 12.9 and sm_90.
 int64_t NumLibraryAlgorithms(const LibraryGemm& gemm);
+
+// Enqueues it; `workspace` has kLibraryWorkspaceBytes.
 absl::Status RunLibraryGemm(const LibraryGemm& gemm, int64_t algorithm,
                             void* workspace, const Exec& exec);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/cuda/fp8_gemm.h"
+#include "kernels/core/check.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/library_gemm.h"
 #include "kernels/cuda/matmul_fp8.h"
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/unpack_fp8.h"
@@ -57,17 +58,22 @@ void AddBranch(const MatmulA8Args& args, int64_t m, const float* inner,
 int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
                   uint8_t* workspace, const Exec& exec, int64_t least_tokens) {
   const WeightView& weight = args.weight;
-  const int64_t m = args.m / kFp8GemmMultiple * kFp8GemmMultiple;
-  if (!FitsFp8Rows(weight.format) || args.m < least_tokens || m == 0) return 0;
+  const int64_t m = args.m / kFp8Multiple * kFp8Multiple;
+  if (!FitsMatmulFp8(weight) || args.m < least_tokens || m == 0) return 0;
   const PackedWeight w = DescribePacked(weight, weight.packed);
-  const int64_t n = weight.n, rows = PieceRows(n, weight.k);
+  const bool is_kept = weight.fp8_rows != nullptr;  // as e4m3, the whole of it
+  const int64_t n = weight.n;
+  const int64_t rows = is_kept ? n : PieceRows(n, weight.k);
   const auto piece = [&](int64_t first) {
     const float* residual =
         args.residual == nullptr ? nullptr : args.residual + first;
-    return Fp8GemmArgs{.m = m,
+    return LibraryGemm{.m = m,
                        .n = rows < n - first ? rows : n - first,
                        .k = weight.k,
-                       .weight = workspace,
+                       .format = ValueFormat::kE4m3,
+                       .y_format = ValueFormat::kF32,
+                       .sums = weight.fp8_sums,
+                       .weight = is_kept ? weight.fp8_rows : workspace,
                        .row_scale = w.row_scale + first,
                        .x = args.x.data,
                        .token_scale = args.x.scale,
@@ -77,11 +83,16 @@ int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
                        .stride = n};
   };
   const int64_t last = (n - 1) / rows * rows;
-  if (!HasFp8Gemm(piece(0)) || !HasFp8Gemm(piece(last))) return 0;
+  if (NumLibraryAlgorithms(piece(0)) == 0 ||
+      NumLibraryAlgorithms(piece(last)) == 0) {
+    return 0;
+  }
   for (int64_t first = 0; first < n; first += rows) {
-    const Fp8GemmArgs gemm = piece(first);
-    UnpackFp8(w, first, gemm.n, weight.k, workspace, exec);
-    Fp8Gemm(gemm, workspace + ScratchBytes(weight.k), exec);
+    const LibraryGemm gemm = piece(first);
+    if (!is_kept) UnpackFp8(w, first, gemm.n, weight.k, workspace, exec);
+    const absl::Status done =
+        RunLibraryGemm(gemm, 0, workspace + ScratchBytes(weight.k), exec);
+    ZQFP_CHECK(done.ok());  // it said that it could
   }
   AddBranch(args, m, inner, exec);
   return m;
@@ -89,7 +100,7 @@ int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
 
 int64_t MatmulFp8WorkspaceBytes(int64_t num_tokens, int64_t k) {
   if (num_tokens < kFp8LeastTokens) return 0;
-  return ScratchBytes(k) + kFp8GemmWorkspaceBytes;
+  return ScratchBytes(k) + kLibraryWorkspaceBytes;
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -4,7 +4,10 @@
 #include <utility>
 
 #include "kernels/core/status_macros.h"
+#include "kernels/cuda/cublas_lt.h"
+#include "kernels/cuda/matmul_fp8.h"
 #include "kernels/cuda/pack_weight.h"
+#include "kernels/cuda/unpack_fp8.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -110,6 +113,21 @@ absl::StatusOr<PlacedWeight> PlaceWeight(Device& device,
   }
   ZQFP_RETURN_IF_ERROR(PlaceLorc(device, placed));
   return placed;
+}
+
+int64_t Fp8RowBytes(const WeightView& weight) {
+  const bool multiplied = FitsMatmulFp8(weight) && LoadCublasLt() != nullptr;
+  return multiplied ? weight.n * weight.k : 0;
+}
+
+absl::StatusOr<DeviceMemory> PlaceFp8Rows(Device& device,
+                                          const WeightView& placed) {
+  ZQFP_ASSIGN_OR_RETURN(DeviceMemory rows,
+                        device.Allocate(Fp8RowBytes(placed)));
+  if (rows == nullptr) return rows;
+  UnpackFp8(DescribePacked(placed, placed.packed), 0, placed.n, placed.k,
+            static_cast<uint8_t*>(rows.get()), {.stream = device.stream()});
+  return rows;
 }
 
 }  // namespace zqfp::kernels::cuda

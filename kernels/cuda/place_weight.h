@@ -15,6 +15,11 @@ namespace zqfp::kernels::cuda {
 absl::StatusOr<PlacedWeight> PlaceWeight(Device& device,
                                          const WeightView& weight);
 
+// As in Device.
+int64_t Fp8RowBytes(const WeightView& weight);
+absl::StatusOr<DeviceMemory> PlaceFp8Rows(Device& device,
+                                          const WeightView& placed);
+
 }  // namespace zqfp::kernels::cuda
 
 #endif  // ZQFP_KERNELS_CUDA_PLACE_WEIGHT_H_

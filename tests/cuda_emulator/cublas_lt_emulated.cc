@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products as cuBLASLt has them on Hopper, A transposed, B not, to f32 or bf16:
 // e4m3 times e4m3 with one scale per row of A and per column of B, and bf16
-// times bf16.
+// times bf16. Fast sums are cut as the FP8 tensor cores cut them, others are
+// exact.
 #include <string.h>
 
+#include <cmath>
 #include <map>
 #include <string>
 
@@ -190,6 +192,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
 
 namespace {
 
+// A sum in the accumulator of the FP8 tensor cores.
+double CutTo14Bits(double sum) {
+  int exponent = 0;
+  const double fraction = frexp(sum, &exponent);
+  return ldexp(trunc(ldexp(fraction, 14)), exponent - 14);
+}
+
 // What a call has to do, once it is its turn on the stream.
 struct Product {
   EmulatedLtLayout a_layout, b_layout, d_layout;
@@ -197,6 +206,7 @@ struct Product {
   const void* b;
   const float* row_scale;  // or null, both
   const float* column_scale;
+  bool fast;
   float unit;
   float share;  // of `added`
   const void* added;
@@ -209,6 +219,8 @@ struct Product {
         for (uint64_t l = 0; l < a_layout.rows; ++l) {
           value += double{Element(a, a_layout.type, i * a_layout.leading + l)} *
                    Element(b, b_layout.type, j * b_layout.leading + l);
+          // An instruction multiplies 32 of k.
+          if (fast && l % 32 == 31) value = CutTo14Bits(value);
         }
         value *= unit;
         if (row_scale != nullptr) {
@@ -248,6 +260,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
           operation->Get<const float*>(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER),
       .column_scale =
           operation->Get<const float*>(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER),
+      .fast = operation->Get<int8_t>(CUBLASLT_MATMUL_DESC_FAST_ACCUM) == 1,
       .unit = *static_cast<const float*>(alpha),
       .share = *static_cast<const float*>(beta),
       .added = c,

@@ -73,7 +73,7 @@ TEST(RandomWeightsTest, MadeOnADeviceTheyAreThoseOfTheHost) {
     ASSERT_TRUE(host.ok() && made.ok()) << made.status();
     for (Weights* weights : {&*host, &*made}) {
       const absl::Status status =
-          PlaceWeights(config, 0, *backend->device, *weights);
+          PlaceWeights(config, {}, *backend->device, *weights);
       ASSERT_TRUE(status.ok()) << status;
     }
     EXPECT_EQ(host->StreamedBytes(), made->StreamedBytes());

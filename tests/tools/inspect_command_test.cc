@@ -74,6 +74,7 @@ TEST(InspectCommand, MemoryAddsUp) {
   // scale of 4 bytes for each head.
   EXPECT_EQ(kv, 128 * 6 * 2 * 4 * (32 + 4));
   EXPECT_EQ(memory["kv_bytes_per_token"].get<int64_t>() * 128, kv);
+  EXPECT_EQ(memory["resident_bytes"], 0);  // of a device
   EXPECT_EQ(memory["total_bytes"].get<int64_t>(),
             memory["weight_file_bytes"].get<int64_t>() +
                 memory["buffer_bytes"].get<int64_t>() + kv);
@@ -141,6 +142,25 @@ TEST(InspectCommand, FullPrecisionModelsToo) {
   EXPECT_EQ(all["layers"][0]["op"], "matmul");
   EXPECT_EQ(all["layers"][0]["activations"], "f32");
   EXPECT_FALSE(all["layers"][0]["exact_products"].get<bool>());
+}
+
+// What only a GPU does is refused on the CPU, by every program.
+TEST(InspectCommand, OptionsOfAGpuWantOne) {
+  for (const std::string flag : {"--fp8_fast_accum", "--resident_fp8"}) {
+    const std::string arguments = " --device cpu " + flag;
+    for (const Outcome& outcome :
+         {Inspect("--explain" + arguments),
+          RunProgram("zqfp-run", "--prompt Hello" + arguments),
+          RunProgram("zqfp-bench", "--prompt 1 --generate 1" + arguments),
+          RunProgram("zqfp-perplexity",
+                     "--text " + DemoModel() + "/README.md" + arguments)}) {
+      EXPECT_EQ(outcome.exit_code, 1) << outcome.err;
+      EXPECT_THAT(outcome.err,
+                  HasSubstr(flag + ": want a CUDA device, found the CPU"));
+      EXPECT_THAT(outcome.out, IsEmpty());
+    }
+    EXPECT_THAT(Inspect("--help").out, HasSubstr(flag));
+  }
 }
 
 TEST(InspectCommand, BadInputIsOneMessage) {

@@ -132,6 +132,12 @@ struct LoadOptions {
   // Run a quantized model with f32 inputs and the cache of kv_format, whatever
   // its file asks for.
   bool weight_only = false;
+  // On a GPU: prompts in FP8 sum in the tensor cores' 14 bits without promoting
+  // to f32 on the way. Faster; errors grow with the width of a layer.
+  bool fp8_fast_accum = false;
+  // On a GPU: an e4m3 copy of each weight beside the packed one, a byte a
+  // weight, so that prompts need not unpack it.
+  bool resident_fp8 = false;
   // Before anything is loaded, compare every tensor and file with the hashes in
   // the model's certificate.json; kCorruptData where they differ, kNotFound
   // where there is none. It finds damage and edits, not a forger.

@@ -200,7 +200,7 @@ TEST_P(LabTest, TheLibrarysProductsAreProducts) {
     lab().Fill(kind, 2, 1, kM * kK, x.data());
     const GuardedArray<float> row_scale(kN, 0.5f), token_scale(kM, 0.25f);
     GuardedArray<float> y = Unwritten(kM * kN);
-    GuardedArray<uint8_t> workspace(DeviceLab::kLibraryWorkspaceBytes);
+    GuardedArray<uint8_t> workspace(kLibraryWorkspaceBytes);
     const LibraryGemm gemm = {.m = kM,
                               .n = kN,
                               .k = kK,
@@ -233,6 +233,81 @@ TEST_P(LabTest, TheLibrarysProductsAreProducts) {
       ASSERT_NEAR(y[i], scale * sum, 1e-3 * scale * size) << i;
     }
   }
+}
+
+// As MatmulA8 calls it: of a part of the outputs, in place on the residual.
+// Other sums or another stride of the same shape are another plan.
+TEST_P(LabTest, TheLibraryAddsToAPartOfTheOutputs) {
+  constexpr int64_t kM = 16, kN = 32, kK = 512;
+  const auto weight = Filled<uint8_t>(RandomKind::kNormalE4m3, 1, 1, kN * kK);
+  const auto x = Filled<uint8_t>(RandomKind::kNormalE4m3, 2, 1, kM * kK);
+  const GuardedArray<float> row_scale(kN, 0.5f), token_scale(kM, 0.25f);
+  GuardedArray<uint8_t> workspace(kLibraryWorkspaceBytes);
+  double largest[2] = {};  // error of either sums, as a share of what is summed
+  for (const int64_t stride : {64, 48}) {
+    for (const Fp8Sums sums : {Fp8Sums::kPromoted, Fp8Sums::kFast}) {
+      GuardedArray<float> y(kM * stride, 1e6f);
+      const LibraryGemm gemm = {.m = kM,
+                                .n = kN,
+                                .k = kK,
+                                .format = ValueFormat::kE4m3,
+                                .y_format = ValueFormat::kF32,
+                                .sums = sums,
+                                .weight = weight.data(),
+                                .row_scale = row_scale.data(),
+                                .x = x.data(),
+                                .token_scale = token_scale.data(),
+                                .unit = 4,
+                                .residual = y.data(),
+                                .y = y.data(),
+                                .stride = stride};
+      ASSERT_GE(lab().NumAlgorithms(gemm), 1);
+      ASSERT_TRUE(lab().Multiply(gemm, 0, workspace.data()).ok());
+      Wait();
+      for (int64_t i = 0; i < kM * stride; ++i) {
+        if (i % stride >= kN) {
+          ASSERT_EQ(y[i], 1e6f) << i;
+          continue;
+        }
+        double sum = 0, size = 0;
+        for (int64_t j = 0; j < kK; ++j) {
+          const double product =
+              double{E4m3ToFloat(weight[i % stride * kK + j])} *
+              E4m3ToFloat(x[i / stride * kK + j]);
+          sum += 0.5 * product;
+          size += 0.5 * std::abs(product);
+        }
+        double& error = largest[static_cast<int>(sums)];
+        error = std::max(error, std::abs(y[i] - 1e6 - sum) / size);
+      }
+    }
+  }
+  EXPECT_LE(largest[0], 5e-4);
+  EXPECT_LE(largest[1], 4e-3);
+  EXPECT_GT(largest[1], largest[0]);
+}
+
+// Plans promise arrays at multiples of 16 bytes.
+TEST_P(LabTest, TheLibraryGetsNoArrayThatIsNotAligned) {
+  const GuardedArray<float> scale(64, 1.0f);
+  GuardedArray<float> y(64 * 64);
+  LibraryGemm gemm = {.m = 16,
+                      .n = 32,
+                      .k = 32,
+                      .format = ValueFormat::kE4m3,
+                      .y_format = ValueFormat::kF32,
+                      .row_scale = scale.data(),
+                      .token_scale = scale.data(),
+                      .y = y.data()};
+  EXPECT_GE(lab().NumAlgorithms(gemm), 1);
+  gemm.y = y.data() + 1;
+  EXPECT_EQ(lab().NumAlgorithms(gemm), 0);
+  gemm.y = y.data();
+  gemm.residual = y.data() + 2;
+  EXPECT_EQ(lab().NumAlgorithms(gemm), 0);
+  gemm.residual = nullptr;
+  gemm.token_scale = scale.data() + 1;
+  EXPECT_EQ(lab().NumAlgorithms(gemm), 0);
 }
 
 TEST_P(LabTest, TheLibraryRefusesTokensThatAreNoMultipleOf16) {

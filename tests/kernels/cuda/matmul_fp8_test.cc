@@ -4,21 +4,48 @@
 #include "kernels/cuda/matmul_fp8.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 
 #include "kernels/cuda/unpack_fp8.h"
+#include "tests/kernels/test_tokens.h"
 #include "tests/kernels/test_weight.h"
 
 namespace zqfp::kernels {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 class MatmulFp8Test : public OpTest {
  protected:
   // In tests `cuda::` is the emulator's: its functions take no GPU's memory.
   bool IsOnChip() const { return backend().name == "cuda"; }
 
-  // The chip sums in less than f32 (fp8_gemm.h); the emulator does not.
+  // The chip sums in less than f32 (Fp8Sums); the emulator does not.
   double Bound(const ErrorFormats& formats, int64_t k) const {
     return IsOnChip() ? 5e-4 : ErrorBound(Op::kMatmulA8, formats, k);
+  }
+
+  Device& device() { return *backend().device; }
+
+  // y of the op, with a bias and in place on a residual.
+  GuardedArray<float> Multiply(const WeightView& placed, const Tokens& tokens,
+                               int64_t m, const GuardedArray<float>& bias) {
+    std::mt19937 random(3);
+    GuardedArray<float> y = RandomFloats(random, m * placed.n);
+    ops().matmul_a8({.m = m,
+                     .x = tokens.view(),
+                     .weight = placed,
+                     .bias = bias.data(),
+                     .residual = y.data(),
+                     .y = y.data()},
+                    MakeExec({.num_tokens = m,
+                              .k = placed.k,
+                              .n = placed.n,
+                              .lorc_rank = placed.lorc.rank}));
+    Wait();
+    return y;
   }
 };
 
@@ -119,6 +146,108 @@ TEST_P(MatmulFp8Test, EveryEpilogue) {
       }
     }
   }
+}
+
+// Rows that are kept are the rows that are unpacked, and what is read.
+TEST_P(MatmulFp8Test, KeptRowsGiveTheSameBits) {
+  const int64_t m = 132, n = 96, k = 160;  // four tokens go the other way
+  for (const WeightFormat format : kFp8Formats) {
+    for (const int64_t rank : {0, 5}) {
+      std::mt19937 random(static_cast<uint32_t>(rank));
+      TestWeight weight = MakeWeight(random, format, n, k, 64);
+      if (rank > 0) AddLorc(random, ValueFormat::kE4m3, rank, weight);
+      const Tokens tokens = RandomTokens(random, m, k);
+      const GuardedArray<float> bias = RandomFloats(random, n);
+      EXPECT_EQ(device().Fp8RowBytes(weight.view), n * k);
+      WeightView placed = Place(weight.view);
+      EXPECT_EQ(device().Fp8RowBytes(placed), n * k);
+      const auto wanted = Multiply(placed, tokens, m, bias);
+      const auto rows = device().PlaceFp8Rows(placed);
+      ASSERT_TRUE(rows.ok()) << rows.status();
+      placed.fp8_rows = static_cast<const uint8_t*>(rows->get());
+      const auto found = Multiply(placed, tokens, m, bias);
+      const std::vector<uint8_t> zeros(static_cast<size_t>(n * k), 0);
+      ASSERT_TRUE(device().Upload(zeros.data(), n * k, rows->get()).ok());
+      const auto without = Multiply(placed, tokens, m, bias);
+      int64_t changed = 0;
+      for (int64_t i = 0; i < m * n; ++i) {
+        ASSERT_EQ(found[i], wanted[i]) << Name(format) << " element " << i;
+        changed += found[i] != without[i] ? 1 : 0;
+        if (i >= 128 * n) ASSERT_EQ(without[i], wanted[i]);
+      }
+      EXPECT_GT(changed, 127 * n);
+    }
+  }
+}
+
+TEST_P(MatmulFp8Test, RowsAreKeptOnlyOfWhatTheLibraryMultiplies) {
+  std::mt19937 random(1);
+  const auto rows_of = [&](WeightFormat format, int64_t n, int64_t k) {
+    const TestWeight weight = MakeWeight(random, format, n, k, 32);
+    const WeightView placed = Place(weight.view);
+    const auto rows = device().PlaceFp8Rows(placed);
+    EXPECT_TRUE(rows.ok()) << rows.status();
+    EXPECT_EQ(*rows != nullptr, device().Fp8RowBytes(placed) > 0);
+    return device().Fp8RowBytes(weight.view);
+  };
+  for (const WeightFormat format : kFp8Formats) {
+    EXPECT_EQ(rows_of(format, 32, 48), 32 * 48) << Name(format);
+    EXPECT_EQ(rows_of(format, 40, 48), 0) << Name(format);
+    EXPECT_EQ(rows_of(format, 32, 56), 0) << Name(format);
+  }
+  for (const WeightFormat format :
+       {WeightFormat::kE2m1Free, WeightFormat::kE2m1E4m3,
+        WeightFormat::kE4m3Groups, WeightFormat::kBf16}) {
+    EXPECT_EQ(rows_of(format, 32, 64), 0) << Name(format);
+  }
+}
+
+// Not promoted, sums are off by more, within what 14 bits allow; few tokens
+// have exact ones either way.
+TEST_P(MatmulFp8Test, FastSumsWhereTheyAreAskedFor) {
+  const int64_t m = 132, n = 32, k = 512;
+  std::mt19937 random(9);
+  const TestWeight weight =
+      MakeWeight(random, WeightFormat::kE2m1Shift, n, k, 64);
+  const Tokens tokens = RandomTokens(random, m, k);
+  const GuardedArray<float> bias = RandomFloats(random, n);
+  WeightView placed = Place(weight.view);
+  const auto promoted = Multiply(placed, tokens, m, bias);
+  placed.fp8_sums = Fp8Sums::kFast;
+  const auto fast = Multiply(placed, tokens, m, bias);
+  const auto residual = [&] {
+    std::mt19937 same(3);
+    return RandomFloats(same, m * n);
+  }();
+  ExpectClose(
+      fast,
+      ExactMatmul(tokens.exact, weight, m, bias.data(), residual.data(), 4e-3),
+      "fast sums");
+  int64_t changed = 0;
+  for (int64_t i = 0; i < m * n; ++i) {
+    changed += fast[i] != promoted[i] ? 1 : 0;
+    if (i >= 128 * n) ASSERT_EQ(fast[i], promoted[i]);
+  }
+  EXPECT_GT(changed, IsOnChip() ? 0 : 100 * n);
+}
+
+TEST_P(MatmulFp8Test, SaysHowItMultiplies) {
+  const uint8_t row = 0;
+  WeightView weight = {
+      .format = WeightFormat::kE2m1Shift, .n = 32, .k = 64, .group_size = 32};
+  const auto text = [&] { return device().DescribeMatmul(weight, true); };
+  EXPECT_THAT(text(),
+              HasSubstr("from 129 tokens cublasLt, e4m3 rows: exact products, "
+                        "sums of the tensor cores promoted to f32"));
+  weight.fp8_rows = &row;
+  EXPECT_THAT(text(),
+              AllOf(HasSubstr("e4m3 rows, resident: "), HasSubstr("promoted")));
+  weight.fp8_sums = Fp8Sums::kFast;
+  EXPECT_THAT(text(),
+              HasSubstr("sums of the tensor cores in 14 bits, not promoted"));
+  weight.n = 33;  // no weight for cuBLASLt
+  EXPECT_THAT(text(), Not(HasSubstr("cublasLt")));
+  EXPECT_THAT(device().DescribeMatmul(weight, false), HasSubstr("cuda fma"));
 }
 
 // On the devices that are here: the emulator, and a GPU where there is one.
