@@ -136,7 +136,7 @@ struct SplitCase {
 // warp's 128 dims, as many, of whole and of odd pieces more.
 std::vector<SplitCase> DecodeCases(ValueFormat format) {
   return {
-      {{{{1, 8192}}, {format, 1, 64, 16}}, {64}},
+      {{{{1, 8192}}, {format, 1, 64, 16}, 8}, {64}},
       {{{{1, 128}}, {format, 1, 64, 16}}, {1}},
       {{{{1, 2100}}, {format, 1, 64, 128}}, {17}},
       {{{{1, 4200}}, {format, 1, 64, 128}, 4}, {33}},
