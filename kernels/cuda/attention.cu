@@ -71,7 +71,8 @@ void SplitKeys(int64_t least_keys, void* workspace, AttentionPlan& plan) {
   if (plan.splits == 1) return;
   const int64_t partials = blocks * plan.splits * plan.tile_queries;
   plan.partial_sum = static_cast<float*>(workspace);
-  plan.partial_maximum = plan.partial_sum + partials * plan.args.pages.head_dim;
+  plan.partial_maximum =
+      plan.partial_sum + partials * PartialStride(plan.args.pages.head_dim);
   plan.partial_total = plan.partial_maximum + partials;
 }
 
@@ -145,7 +146,7 @@ int64_t AttentionWorkspaceBytes(const WorkspaceQuery& query) noexcept {
   const int64_t queries = !prompts ? kMostDecodeTileQueries
                           : FitsTensorCores(query.head_dim) ? kTensorTileQueries
                                                             : kMostTileQueries;
-  return kAttentionBlocks * queries * (query.head_dim + 2) *
+  return kAttentionBlocks * queries * (PartialStride(query.head_dim) + 2) *
          static_cast<int64_t>(sizeof(float));
 }
 
@@ -153,10 +154,9 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
   // One after the other on the stream: the plans share the workspace.
   const AttentionPlan decode = PlanDecode(args, exec.workspace);
   LaunchDecode(decode, exec);
-  LaunchMerge(decode, exec);
   const AttentionPlan prefill = PlanPrefill(args, exec.workspace);
   LaunchPrefill(prefill, exec);
-  LaunchMerge(prefill, exec);
+  LaunchPrefillMerge(prefill, exec);
 }
 
 }  // namespace zqfp::kernels::cuda

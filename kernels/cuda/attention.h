@@ -8,7 +8,12 @@
 // the group within a row: query m is row m / group, head m % group. A tile is
 // `tile_queries` of them that one block serves with one pass over their keys;
 // where there are too few tiles to fill the chip, the keys of each are split
-// over several blocks, which leave partial results that a second kernel merges.
+// over several blocks, which leave partial results. In decode the last of a
+// tile's blocks merges them, for in a step of few tokens one launch more
+// counts. In prefill a second kernel does: 128 queries of 128 dims leave 64 KB
+// a split, of which one multiprocessor reads some 64 bytes a clock. From about
+// seven splits on that would take longer than a launch (computed, not
+// measured).
 //
 // Sequences with few queries (decode) are bound by memory, those with many
 // (prefill) by arithmetic: two kernels, and a batch that mixes them runs both,
@@ -27,6 +32,8 @@ inline constexpr int32_t kDecodeQueries = 32;
 // multiprocessors of an H100 or H200.
 inline constexpr int64_t kAttentionBlocks = 264;
 inline constexpr int64_t kMaxSplits = 64;
+// The most tiles that are split: more have less than two blocks each.
+inline constexpr int64_t kMostSplitTiles = kAttentionBlocks / 2;
 
 inline constexpr double kLog2E = 1.4426950408889634;
 
@@ -35,6 +42,11 @@ inline constexpr double kLog2E = 1.4426950408889634;
 inline constexpr int32_t kMostTileQueries = 64;
 inline constexpr int32_t kTensorTileQueries = 128;
 inline constexpr int32_t kMostDecodeTileQueries = 8;
+
+// Floats from one partial sum to the next: whole pieces of 16 bytes.
+constexpr int64_t PartialStride(int64_t head_dim) {
+  return (head_dim + 3) / 4 * 4;
+}
 
 // One launch of an attention kernel; what its blocks are handed.
 struct AttentionPlan {
@@ -54,7 +66,7 @@ struct AttentionPlan {
   float cap = 0;          // of scores
   float cap_inverse = 0;  // one through it
   // Of blocks whose tile has several, by (block, query of the tile):
-  float* partial_sum = nullptr;      // [.., head_dim], not yet divided
+  float* partial_sum = nullptr;      // [.., PartialStride], not yet divided
   float* partial_maximum = nullptr;  // [..]
   float* partial_total = nullptr;    // [..]
 
@@ -79,8 +91,8 @@ void LaunchDecodeOf(const AttentionPlan& plan, const Exec& exec);
 template <ValueFormat kFormat>
 void LaunchTensorOf(const AttentionPlan& plan, const Exec& exec);
 void LaunchPrefillF32(const AttentionPlan& plan, const Exec& exec);
-// Joins the partial results of a plan with several splits.
-void LaunchMerge(const AttentionPlan& plan, const Exec& exec);
+// Joins the partial results of a prefill plan with several splits.
+void LaunchPrefillMerge(const AttentionPlan& plan, const Exec& exec);
 
 }  // namespace zqfp::kernels::cuda
 

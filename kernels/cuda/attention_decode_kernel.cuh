@@ -5,11 +5,16 @@
 // The decode kernel, and which of its shapes a plan takes. One source per
 // format instantiates it: there are many shapes, which compile side by side.
 
+#include "kernels/cuda/arrivals.h"
 #include "kernels/cuda/attention_decode.cuh"
+#include "kernels/cuda/attention_merge.cuh"
 
 namespace zqfp::kernels::cuda {
 
 inline constexpr int kWarpKeys = 32;  // that a warp handles at once
+
+// How many blocks have left their partial results, by tile.
+static __device__ unsigned arrivals[kMostSplitTiles];
 
 template <typename Shape>
 __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
@@ -159,14 +164,15 @@ __device__ __forceinline__ void MergeWarps(const AttentionPlan& plan,
       continue;
     }
     const int64_t at = PartialIndex(plan, blockIdx.x, blockIdx.y, q);
-    plan.partial_sum[at * dim + d] = sum;
+    plan.partial_sum[at * PartialStride(dim) + d] = sum;
     if (d != 0) continue;
     plan.partial_maximum[at] = maximum;
     plan.partial_total[at] = total;
   }
 }
 
-// Block (tile, split).
+// Block (tile, split). Blocks behind the tile's last split have nothing to do
+// and do not arrive: nobody counts them either.
 template <typename Shape>
 __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
     AttentionDecode(const AttentionPlan plan) {
@@ -211,6 +217,10 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
   LeaveResults<Shape>(state, warp, lane, results);
   __syncthreads();
   MergeWarps<Shape>(plan, tile, results);
+  const int32_t splits = SplitsOf(plan, tile);
+  if (splits > 1 && IsLastToArrive(&arrivals[blockIdx.x], splits)) {
+    MergeSplits(plan, tile, warp, kDecodeWarps, lane);
+  }
 }
 
 template <ValueFormat kFormat, int kLanes, int kSlices, int kQueries,

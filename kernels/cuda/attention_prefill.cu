@@ -99,7 +99,7 @@ __device__ __forceinline__ void WriteResults(const AttentionPlan& plan,
     if (query >= tile.num_queries) continue;
     const int64_t at = PartialIndex(plan, blockIdx.x, blockIdx.y, query);
     float* to = whole ? plan.args.y + QueryRow(plan, tile, query) * dim
-                      : plan.partial_sum + at * dim;
+                      : plan.partial_sum + at * PartialStride(dim);
 #pragma unroll
     for (int j = 0; j < 4 * Shape::kChunks; ++j) {
       const int d = j / 4 * 32 + 4 * x + j % 4;

@@ -26,7 +26,7 @@ __device__ __forceinline__ ResultPlace PlaceOfResult(const AttentionPlan& plan,
     return {plan.args.y + QueryRow(plan, tile, query) * dim, -1};
   }
   const int64_t at = PartialIndex(plan, blockIdx.x, blockIdx.y, query);
-  return {plan.partial_sum + at * dim, at};
+  return {plan.partial_sum + at * PartialStride(dim), at};
 }
 
 // What a warp has of its query: lane l the dimensions 8 l .. 8 l + 7, of up to

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "kernels/core/ops.h"
+#include "kernels/cuda/arrivals.h"
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/packed_weight.h"
@@ -72,8 +73,6 @@ inline MatmulOutput OutputOf(const MatmulA8Args& args, const PackedWeight& w,
 }
 
 // How many blocks have left their partial sum of a tile, by the first of them.
-// Zero between launches: the last block to arrive resets it. Launches follow
-// one another on the one stream of the process.
 static __device__ unsigned arrivals[kMaxBlocks];
 
 // The segment that begins with `unit` of a block whose units end with `end`.
@@ -124,22 +123,6 @@ __device__ float BlockSum(const TileOutput& out, int tile, int at) {
   return sum;
 }
 
-// True in all threads of the last of the blocks that have written their partial
-// sums of a tile.
-static __device__ bool IsLastToArrive(int first_block, int last_block) {
-  __shared__ bool is_last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const unsigned before = atomicAdd(&arrivals[first_block], 1u);
-    is_last = before == static_cast<unsigned>(last_block - first_block);
-    if (is_last) arrivals[first_block] = 0;
-  }
-  __syncthreads();
-  __threadfence();
-  return is_last;
-}
-
 // Leaves the sums of this block in the workspace. True in the last block of the
 // tile: all sums are there.
 template <class Tile>
@@ -153,7 +136,8 @@ __device__ bool LeavePartialSums(const TileOutput& out, int tile,
        at += Tile::kThreads) {
     mine[at] = DepthSum<Tile>(shared, at);
   }
-  return IsLastToArrive(split.FirstBlock(tile), split.LastBlock(tile));
+  const int first = split.FirstBlock(tile);
+  return IsLastToArrive(&arrivals[first], split.LastBlock(tile) - first + 1);
 }
 
 // Stores the outputs of a segment whose sums are in shared memory, where this

@@ -55,7 +55,7 @@ TEST(AttentionPlanTest, TensorCoresWantAlignedArrays) {
 
 TEST(AttentionPlanTest, PartialResultsFitTheWorkspace) {
   for (const ValueFormat format : {ValueFormat::kF32, ValueFormat::kE4m3}) {
-    for (const int64_t head_dim : {64, 72, 256, 512}) {
+    for (const int64_t head_dim : {64, 67, 72, 256, 512}) {
       for (const int64_t num_tokens : {1, 40, 100, 700, 3000}) {
         AttentionArgs args = Prompt(format, head_dim);
         args.batch.num_tokens = args.batch.most_tokens = num_tokens;
@@ -66,8 +66,9 @@ TEST(AttentionPlanTest, PartialResultsFitTheWorkspace) {
         for (const AttentionPlan& plan :
              {PlanDecode(args, memory), PlanPrefill(args, memory)}) {
           if (plan.splits == 1) continue;
+          EXPECT_LE(plan.blocks(), kMostSplitTiles);
           EXPECT_LE(plan.blocks() * plan.splits * plan.tile_queries *
-                        (head_dim + 2) * 4,
+                        (PartialStride(head_dim) + 2) * 4,
                     bytes)
               << static_cast<int>(format) << " " << head_dim << " "
               << num_tokens;

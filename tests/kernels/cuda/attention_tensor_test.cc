@@ -18,7 +18,7 @@ void LaunchTensor(const AttentionPlan& plan) {
   } else {
     LaunchTensorOf<ValueFormat::kE4m3>(plan, Exec{});
   }
-  LaunchMerge(plan, Exec{});
+  LaunchPrefillMerge(plan, Exec{});
 }
 
 // y of a prompt of 140 tokens with padded heads, several tiles of keys, splits

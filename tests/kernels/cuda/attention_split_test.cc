@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiles whose keys several blocks share: what those leave is merged in the
+// order of the keys whichever block is the last one, and every launch finds the
+// counters of arrivals at zero, whatever ran before on the same memory.
+#include <stdlib.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/ops.h"
+#include "tests/kernels/kv_batch.h"
+
+namespace zqfp::kernels::cuda {
+namespace {
+
+constexpr const char* kOrders[] = {"ascending", "descending"};
+
+// In which order blocks and threads run, for as long as it lives.
+class Order {
+ public:
+  explicit Order(const char* value) { setenv("ZQFP_EMULATOR_ORDER", value, 1); }
+  ~Order() { unsetenv("ZQFP_EMULATOR_ORDER"); }
+};
+
+struct StepShape {
+  std::vector<Sequence> sequences;
+  KvShape kv;
+  int64_t group = 1;
+  int64_t window = 0;
+};
+
+// One step's attention.
+class Step {
+ public:
+  explicit Step(const StepShape& shape)
+      : shape_(shape),
+        random_(53),
+        cache_(random_, shape.sequences, shape.kv),
+        num_heads_(shape.kv.num_kv_heads * shape.group),
+        q_(RandomFloats(random_,
+                        cache_.num_tokens() * num_heads_ * shape.kv.head_dim)) {
+    cache_.FillAll(random_);
+  }
+
+  AttentionArgs Args(float* y) {
+    return {.batch = cache_.batch(),
+            .num_heads = num_heads_,
+            .scale = 0.25f,
+            .window = shape_.window,
+            .q = q_.data(),
+            .pages = cache_.pages(),
+            .y = y};
+  }
+  int64_t WorkspaceBytes() const {
+    const int64_t bytes =
+        AttentionWorkspaceBytes({.num_tokens = cache_.num_tokens(),
+                                 .num_heads = num_heads_,
+                                 .head_dim = shape_.kv.head_dim});
+    return (bytes + 63) / 64 * 64;
+  }
+
+  // y, by blocks in this order.
+  std::vector<float> Run(const char* order, void* workspace) {
+    const Order in_this(order);
+    GuardedArray<float> y = Unwritten(q_.size());
+    Attention(Args(y.data()), {.workspace = workspace});
+    return y.ToVector();
+  }
+
+ private:
+  StepShape shape_;
+  std::mt19937 random_;
+  KvBatch cache_;
+  int64_t num_heads_;
+  GuardedArray<float> q_;
+};
+
+// A dimension of a query, from what the blocks of its tile have left.
+float Merged(const AttentionPlan& plan, const QueryTile& tile, uint32_t block,
+             int query, int64_t d) {
+  const int32_t splits = SplitsOf(plan, tile);
+  const auto at = [&](int32_t split) {
+    return PartialIndex(plan, block, static_cast<uint32_t>(split), query);
+  };
+  float maximum = -kInfinity;
+  for (int32_t s = 0; s < splits; ++s) {
+    maximum = std::fmax(maximum, plan.partial_maximum[at(s)]);
+  }
+  const int64_t stride = PartialStride(plan.args.pages.head_dim);
+  float sum = 0, total = 0;
+  for (int32_t s = 0; s < splits; ++s) {
+    const float shrink =
+        expf(plan.partial_maximum[at(s)] - Subtrahend(maximum));
+    sum = fmaf(plan.partial_sum[at(s) * stride + d], shrink, sum);
+    total = fmaf(plan.partial_total[at(s)], shrink, total);
+  }
+  return sum / total;
+}
+
+// How many blocks share each tile of a plan.
+std::vector<int32_t> Splits(const AttentionPlan& plan) {
+  std::vector<int32_t> splits;
+  for (uint32_t block = 0; block < plan.blocks(); ++block) {
+    splits.push_back(SplitsOf(plan, FindTile(plan, block)));
+  }
+  return splits;
+}
+
+// Bits: that every query of a tile with several splits is merged.
+void ExpectMergedInOrder(const AttentionPlan& plan,
+                         const std::vector<float>& y) {
+  const int64_t dim = plan.args.pages.head_dim;
+  for (uint32_t block = 0; block < plan.blocks(); ++block) {
+    const QueryTile tile = FindTile(plan, block);
+    if (SplitsOf(plan, tile) <= 1) continue;
+    for (int query = 0; query < tile.num_queries; ++query) {
+      for (int64_t d = 0; d < dim; ++d) {
+        ASSERT_EQ(y[static_cast<size_t>(QueryRow(plan, tile, query) * dim + d)],
+                  Merged(plan, tile, block, query, d))
+            << "tile " << block << " query " << query << " dim " << d;
+      }
+    }
+  }
+}
+
+struct SplitCase {
+  StepShape shape;
+  std::vector<int32_t> splits;  // of its tiles
+};
+
+// One query a tile, a few, eight and more than one tile; heads of less than a
+// warp's 128 dims, as many, of whole and of odd pieces more.
+std::vector<SplitCase> DecodeCases(ValueFormat format) {
+  return {
+      {{{{1, 8192}}, {format, 1, 64, 16}, 8}, {64}},
+      {{{{1, 128}}, {format, 1, 64, 16}}, {1}},
+      {{{{1, 2100}}, {format, 1, 64, 128}}, {17}},
+      {{{{1, 4200}}, {format, 1, 64, 128}, 4}, {33}},
+      {{{{1, 1000}}, {format, 1, 16, 256}, 8}, {8}},
+      {{{{1, 700}}, {format, 2, 16, 7}, 3}, {6, 6}},
+      {{{{1, 600}}, {format, 1, 16, 300}, 2}, {5}},
+      {{{{1, 500}}, {format, 1, 16, 32}, 12}, {4, 4}},
+      {{{{1, 3000}, {1, 2}, {0, 9}, {1, 129}, {1, 128}}, {format, 1, 16, 16}},
+       {24, 1, 0, 2, 1}},
+      {{{{3, 513}, {1, 40}}, {format, 1, 16, 64}, 2, 300}, {3, 1}},
+  };
+}
+
+TEST(AttentionSplitTest, TheLastBlockOfATileMergesItInTheOrderOfItsKeys) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const SplitCase& c : DecodeCases(format)) {
+      Step step(c.shape);
+      GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0xff);
+      const AttentionPlan plan =
+          PlanDecode(step.Args(nullptr), workspace.data());
+      EXPECT_EQ(Splits(plan), c.splits) << Name(format);
+      for (const char* order : kOrders) {
+        SCOPED_TRACE(Name(format) + " " + order);
+        ExpectMergedInOrder(plan, step.Run(order, workspace.data()));
+      }
+    }
+  }
+}
+
+TEST(AttentionSplitTest, PromptsAreMergedInTheOrderOfTheirKeys) {
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {7, 64, 128, 256}) {
+      Step step({{{40, 1100}, {35, 300}}, {format, 1, 16, head_dim}});
+      GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0xff);
+      const AttentionPlan plan =
+          PlanPrefill(step.Args(nullptr), workspace.data());
+      EXPECT_GT(plan.splits, 1);
+      for (const char* order : kOrders) {
+        SCOPED_TRACE(Name(format) + " " + order);
+        ExpectMergedInOrder(plan, step.Run(order, workspace.data()));
+      }
+    }
+  }
+}
+
+// Steps one after the other on one workspace that is never cleared, in both
+// orders: decode of many and of few splits, of as many tiles as can have any,
+// with prompts and after prompts.
+TEST(AttentionSplitTest, NoStepDependsOnThoseBefore) {
+  for (const ValueFormat format : kKvFormats) {
+    const KvShape kv = {format, 1, 16, 16};
+    std::vector<Step> steps;
+    steps.emplace_back(StepShape{{{1, 900}, {40, 600}, {1, 5}, {8, 300}}, kv});
+    steps.emplace_back(StepShape{{{1, 4000}}, kv});
+    steps.emplace_back(StepShape{{{1, 700}, {1, 300}, {1, 1}}, kv, 8});
+    steps.emplace_back(
+        StepShape{std::vector<Sequence>(kMostSplitTiles, {1, 130}), kv});
+    steps.emplace_back(StepShape{{{1, 5}}, kv});
+    steps.emplace_back(StepShape{{{35, 600}}, kv});
+    int64_t bytes = 0;
+    std::vector<std::vector<float>> alone;
+    for (Step& step : steps) {
+      GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0xff);
+      alone.push_back(step.Run("ascending", workspace.data()));
+      bytes = std::max(bytes, step.WorkspaceBytes());
+    }
+    GuardedArray<uint8_t> workspace(bytes, 0x3f);
+    for (const size_t i : {1, 0, 2, 3, 1, 4, 3, 5, 2, 0}) {
+      for (const char* order : kOrders) {
+        EXPECT_EQ(steps[i].Run(order, workspace.data()), alone[i])
+            << Name(format) << " step " << i << " " << order;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace zqfp::kernels::cuda
