@@ -35,7 +35,8 @@ struct Parallel {
 // What an op may use while it runs. No op allocates.
 struct Exec {
   Parallel parallel;
-  void* workspace = nullptr;  // 64-byte aligned, >= OpTable::workspace_bytes
+  // 64-byte aligned, a device's 256-byte; >= OpTable::workspace_bytes
+  void* workspace = nullptr;
   void* stream = nullptr;     // Device::stream(), where the ops have a device
 };
 

@@ -14,21 +14,21 @@
 
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/ptx.h"
+
 namespace zqfp::kernels::cuda {
 
 // True in all threads of the last of `num_blocks` blocks. All threads of a
 // block together.
 __device__ inline bool IsLastToArrive(unsigned* counter, int num_blocks) {
   __shared__ bool is_last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    const unsigned before = atomicAdd(counter, 1u);
+    const unsigned before = AddAcquireRelease(counter, 1);
     is_last = before + 1 == static_cast<unsigned>(num_blocks);
     if (is_last) *counter = 0;
   }
   __syncthreads();
-  __threadfence();
   return is_last;
 }
 

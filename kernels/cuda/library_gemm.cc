@@ -147,7 +147,7 @@ struct Library {
   }
 
   // The scales have to be there before an algorithm is asked for.
-  const Plan& PlanOf(const LibraryGemm& gemm) {
+  Plan& PlanOf(const LibraryGemm& gemm) {
     const auto [entry, is_new] = plans.try_emplace(ShapeOf(gemm));
     Plan& plan = entry->second;
     if (is_new && lt != nullptr && DescribeOperation(*lt, gemm, plan) &&
@@ -196,6 +196,10 @@ absl::Status RunLibraryGemm(const LibraryGemm& gemm, int64_t algorithm,
   return absl::InternalError(
       fmt::format("cuBLASLt: m {} n {} k {}: want success, found status {}",
                   gemm.m, gemm.n, gemm.k, static_cast<int>(status)));
+}
+
+void DropLibraryAlgorithms(const LibraryGemm& gemm) {
+  TheLibrary().PlanOf(gemm).algorithms.clear();
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -15,9 +15,13 @@ namespace zqfp::kernels::cuda {
 // each shape; row and token scales need cuBLAS 12.9 and sm_90.
 int64_t NumLibraryAlgorithms(const LibraryGemm& gemm);
 
-// Enqueues it; `workspace` has kLibraryWorkspaceBytes.
+// Enqueues it; `workspace` has kLibraryWorkspaceBytes. Internal where cuBLASLt
+// refuses what it has offered.
 absl::Status RunLibraryGemm(const LibraryGemm& gemm, int64_t algorithm,
                             void* workspace, const Exec& exec);
+
+// Products of this shape have no algorithms any more.
+void DropLibraryAlgorithms(const LibraryGemm& gemm);
 
 }  // namespace zqfp::kernels::cuda
 

@@ -19,9 +19,9 @@ struct LowRankInnerArgs {
 };
 void LowRankInner(const LowRankInnerArgs& args, const Exec& exec);
 
-// Bytes of `inner`, rounded up to the alignment of a workspace.
+// Bytes of `inner`, rounded up to what cuBLASLt wants of the workspace behind.
 constexpr int64_t LowRankInnerBytes(int64_t m, int64_t rank) {
-  return (m * rank * int64_t{sizeof(float)} + 63) / 64 * 64;
+  return (m * rank * int64_t{sizeof(float)} + 255) / 256 * 256;
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -53,7 +53,8 @@ __device__ void RunSegment(const A8Matrix& matrix, const TileSegment& segment) {
 
 template <class Tile>
 __global__ void __launch_bounds__(kMatmulThreads,
-                                  BlocksPerMultiprocessor(Tile::kTokenTiles))
+                                  BlocksPerMultiprocessor(Tile::kCodes,
+                                                          Tile::kTokenTiles))
     MatmulA8Kernel(const __grid_constant__ A8Params params) {
   const WorkSplit& split = params.matrix[0].out.split;
   const int end = split.Begin(static_cast<int>(blockIdx.x) + 1);
@@ -68,6 +69,10 @@ __global__ void __launch_bounds__(kMatmulThreads,
 template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
 void LaunchTile(const A8Params& params, const Exec& exec) {
   using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
+  // Of the 228 kB of a multiprocessor a block takes two kB of its own besides.
+  static_assert(BlocksPerMultiprocessor(kCodes, kTokenTiles) *
+                    (Tile::kSharedBytes + 2048) <=
+                228 * 1024);
   Launch(exec,
          {.grid = dim3(
               static_cast<unsigned>(params.matrix[0].out.split.num_blocks)),
@@ -155,9 +160,9 @@ void LaunchGroup(const MatmulA8Args* group, int size, float* const* inner,
     params.matrix[i] = MatrixFrom(group[i], inner[i]);
     row_tiles += RowTiles(m, params.matrix[i].operands.weight.num_slabs);
   }
-  const MatmulPlan plan =
-      PlanMatmul(m, row_tiles, params.matrix[0].operands.weight.num_chunks,
-                 NumMultiprocessors());
+  const PackedWeight& weight = params.matrix[0].operands.weight;
+  const MatmulPlan plan = PlanMatmul(weight.code_format, m, row_tiles,
+                                     weight.num_chunks, NumMultiprocessors());
   ZQFP_CHECK(plan.fits);
   params.token_tiles = plan.token_tiles;
   row_tiles = 0;

@@ -24,9 +24,9 @@ constexpr bool FitsMatmulFp8(const WeightView& weight) {
 }
 
 // Enqueues the first tokens of `args`, all or all but the last 15, and returns
-// how many; 0 where the path does not fit the weight, cuBLASLt has no kernel,
-// or there are fewer than `least_tokens`. `inner` is V x of a low-rank branch,
-// or null; `workspace` has MatmulFp8WorkspaceBytes.
+// how many; 0 where the path does not fit the weight, cuBLASLt has no kernel or
+// refuses it, or there are fewer than `least_tokens`. `inner` is V x of a
+// low-rank branch, or null; `workspace` has MatmulFp8WorkspaceBytes.
 int64_t MatmulFp8(const MatmulA8Args& args, const float* inner,
                   uint8_t* workspace, const Exec& exec,
                   int64_t least_tokens = kFp8LeastTokens);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "kernels/cuda/layout_e.h"
+#include "kernels/cuda/packed_weight.h"
 #include "kernels/cuda/work_split.h"
 
 namespace zqfp::kernels::cuda {
@@ -27,9 +28,11 @@ constexpr int RowWarps(int token_tiles) {
   return token_tiles < 2 ? 1 : token_tiles < 4 ? 2 : 4;
 }
 
-// Blocks that fit on a multiprocessor by their registers.
-constexpr int BlocksPerMultiprocessor(int token_tiles) {
-  return token_tiles < 2 ? 3 : token_tiles < 8 ? 2 : 1;
+// Blocks that fit on a multiprocessor by their registers and, of codes of eight
+// bits, by the 88 kB of their ring.
+constexpr int BlocksPerMultiprocessor(CodeFormat codes, int token_tiles) {
+  if (token_tiles < 2 && codes == CodeFormat::kE2m1) return 3;
+  return token_tiles < 8 ? 2 : 1;
 }
 
 // Most blocks of a launch: as many have a counter of arrivals.
@@ -52,9 +55,10 @@ constexpr int64_t Pieces(int64_t count, int64_t size) {
   return (count + size - 1) / size;
 }
 
-constexpr int64_t MostBlocks(int token_tiles, int64_t num_multiprocessors) {
+constexpr int64_t MostBlocks(CodeFormat codes, int token_tiles,
+                             int64_t num_multiprocessors) {
   const int64_t blocks =
-      num_multiprocessors * BlocksPerMultiprocessor(token_tiles);
+      num_multiprocessors * BlocksPerMultiprocessor(codes, token_tiles);
   return blocks < kMaxBlocks ? blocks : kMaxBlocks;
 }
 
@@ -68,9 +72,9 @@ constexpr int64_t RowTiles(int64_t m, int64_t num_slabs) {
 }
 
 // Of m tokens, m > 0, and weights of so many RowTiles together and so many
-// chunks. A plan of 2^31 units and more does not fit: no device holds its
-// output.
-constexpr MatmulPlan PlanMatmul(int64_t m, int64_t row_tiles,
+// chunks, all with such codes. A plan of 2^31 units and more does not fit: no
+// device holds its output.
+constexpr MatmulPlan PlanMatmul(CodeFormat codes, int64_t m, int64_t row_tiles,
                                 int64_t num_chunks,
                                 int64_t num_multiprocessors) {
   MatmulPlan plan;
@@ -82,7 +86,7 @@ constexpr MatmulPlan PlanMatmul(int64_t m, int64_t row_tiles,
   plan.num_token_tiles = static_cast<int>(token_tiles);
   const int64_t num_tiles = row_tiles * token_tiles;
   const int64_t wanted = Pieces(num_tiles * num_chunks, kFewestChunks);
-  const int64_t most = MostBlocks(plan.token_tiles, num_multiprocessors);
+  const int64_t most = MostBlocks(codes, plan.token_tiles, num_multiprocessors);
   plan.split =
       SplitWork(static_cast<int>(num_tiles), static_cast<int>(num_chunks),
                 static_cast<int>(wanted < most ? wanted : most));
@@ -90,15 +94,16 @@ constexpr MatmulPlan PlanMatmul(int64_t m, int64_t row_tiles,
 }
 
 // Bytes of the partial sums of any plan for up to m tokens: every block may
-// leave two.
+// leave two. Of no codes there are more blocks than of e2m1.
 constexpr int64_t PartialSumBytes(int64_t m, int64_t num_multiprocessors) {
   int64_t bytes = 0;
   for (int tiles = 1; tiles <= 8; tiles *= 2) {
     if (tiles > 1 && m <= tiles / 2 * kTileTokens) break;
     const int64_t outputs =
         int64_t{RowWarps(tiles)} * kWarpRows * tiles * kTileTokens;
-    const int64_t all = 2 * MostBlocks(tiles, num_multiprocessors) * outputs *
-                        int64_t{sizeof(float)};
+    const int64_t blocks =
+        MostBlocks(CodeFormat::kE2m1, tiles, num_multiprocessors);
+    const int64_t all = 2 * blocks * outputs * int64_t{sizeof(float)};
     bytes = bytes < all ? all : bytes;
   }
   return bytes;

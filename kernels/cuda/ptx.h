@@ -101,6 +101,13 @@ ZQFP_PTX void BarrierWait(uint64_t* barrier, uint32_t parity);
 ZQFP_PTX void BulkCopy(void* shared, const void* global, uint32_t num_bytes,
                        uint64_t* barrier);
 
+// --- Blocks that wait for nobody, but have to know who was last -------------
+
+// Adds to what other blocks add to, and returns what was there before. What the
+// block wrote before (a barrier in front) is seen by those that find this
+// addition, with a barrier behind theirs.
+ZQFP_PTX uint32_t AddAcquireRelease(uint32_t* address, uint32_t value);
+
 // --- Grids that overlap (programmatic dependent launch) ---------------------
 
 // Before the first access to what the kernel before wrote, or to what it reads
@@ -268,6 +275,15 @@ ZQFP_PTX void BulkCopy(void* shared, const void* global, uint32_t num_bytes,
       "[%0], [%1], %2, [%3];" ::"r"(SharedAddress(shared)),
       "l"(global), "r"(num_bytes), "r"(SharedAddress(barrier))
       : "memory");
+}
+
+ZQFP_PTX uint32_t AddAcquireRelease(uint32_t* address, uint32_t value) {
+  uint32_t before = 0;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(address), "r"(value)
+               : "memory");
+  return before;
 }
 
 ZQFP_PTX void GridDependencyWait() {

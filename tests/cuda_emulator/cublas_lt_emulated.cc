@@ -247,8 +247,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
                               cudaStream_t) {
   if (algorithm->data[0] != 42 ||
       !IsSupported(*operation, *a_layout, *b_layout, *c_layout, *d_layout) ||
-      !IsAligned(a) || !IsAligned(b) || !IsAligned(c) || !IsAligned(d)) {
+      !IsAligned(a) || !IsAligned(b) || !IsAligned(c) || !IsAligned(d) ||
+      reinterpret_cast<uintptr_t>(workspace) % 256 != 0) {
     return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  if (zqfp::kernels::emulator::products_to_refuse > 0) {
+    --zqfp::kernels::emulator::products_to_refuse;
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   const Product product = {
       .a_layout = *a_layout,

@@ -98,6 +98,10 @@ bool FinishBulkCopies(uint64_t* barrier, void (*done)(uint64_t*, int64_t));
 // Notes that the running thread has waited for the grid before this one.
 void NoteGridWait();
 
+// How many products cublasLtMatmul is still to refuse, after all it has
+// offered.
+inline int products_to_refuse = 0;
+
 // The dynamic shared memory of the block, 1024-byte aligned.
 uint8_t* DynamicShared();
 

@@ -275,6 +275,13 @@ void BulkCopy(void* shared, const void* global, uint32_t num_bytes,
 }
 
 // On the chip the next kernel may start early; here it never does.
+// Fibers change hands at barriers only.
+uint32_t AddAcquireRelease(uint32_t* address, uint32_t value) {
+  const uint32_t before = *address;
+  *address = before + value;
+  return before;
+}
+
 void GridDependencyWait() { emulator::NoteGridWait(); }
 void GridDependencyLaunch() {}
 

@@ -82,7 +82,9 @@ class OpTest : public ::testing::TestWithParam<Machine> {
   Exec MakeExec(WorkspaceQuery query) {
     query.num_threads = GetParam().num_threads;
     const int64_t bytes = backend_.WorkspaceBytes(query);
-    workspace_ = GuardedArray<uint8_t>((bytes + 63) / 64 * 64, 0xff);
+    const int64_t alignment = backend_.device != nullptr ? 256 : 64;
+    workspace_ = GuardedArray<uint8_t>(
+        (bytes + alignment - 1) / alignment * alignment, 0xff);
     Exec exec = {.workspace = workspace_.data()};
     if (backend_.device != nullptr) exec.stream = backend_.device->stream();
     if (GetParam().num_threads > 1) exec.parallel = Pool().parallel();

@@ -52,7 +52,7 @@ TEST(WorkSplit, EveryUnitHasOneBlock) {
   }
 }
 
-TEST(MatmulPlan, PartialSumsHaveRoom) {
+void ExpectRoomForPartialSums(CodeFormat codes) {
   for (const int64_t processors : {2, 78, 132, 1000}) {
     int64_t before = 0;
     for (const int64_t m : {1, 8, 9, 16, 17, 32, 33, 64, 65, 4096}) {
@@ -62,7 +62,7 @@ TEST(MatmulPlan, PartialSumsHaveRoom) {
       for (const int64_t slabs : {1, 2, 33, 768}) {
         for (const int64_t chunks : {1, 9, 172}) {
           const MatmulPlan plan =
-              PlanMatmul(m, RowTiles(m, slabs), chunks, processors);
+              PlanMatmul(codes, m, RowTiles(m, slabs), chunks, processors);
           ASSERT_TRUE(plan.fits);
           EXPECT_GE(plan.num_token_tiles * plan.tokens(), m);
           EXPECT_GE(plan.split.num_tiles / plan.num_token_tiles * plan.rows(),
@@ -77,8 +77,24 @@ TEST(MatmulPlan, PartialSumsHaveRoom) {
   }
 }
 
+TEST(MatmulPlan, PartialSumsHaveRoom) {
+  ExpectRoomForPartialSums(CodeFormat::kE2m1);
+  ExpectRoomForPartialSums(CodeFormat::kE4m3);
+}
+
+// By their ring, two blocks of e4m3 codes are on a multiprocessor at once.
+TEST(MatmulPlan, NoBlockWaitsForAnother) {
+  const auto blocks = [](CodeFormat codes, int64_t m) {
+    return PlanMatmul(codes, m, RowTiles(m, 768), 172, 132).split.num_blocks;
+  };
+  EXPECT_EQ(blocks(CodeFormat::kE2m1, 1), 3 * 132);
+  EXPECT_EQ(blocks(CodeFormat::kE4m3, 1), 2 * 132);
+  EXPECT_EQ(blocks(CodeFormat::kE4m3, 9), 2 * 132);
+  EXPECT_EQ(blocks(CodeFormat::kE4m3, 64), 132);
+}
+
 MatmulPlan PlanOf(int64_t m, int64_t slabs, int64_t chunks) {
-  return PlanMatmul(m, RowTiles(m, slabs), chunks, 132);
+  return PlanMatmul(CodeFormat::kE2m1, m, RowTiles(m, slabs), chunks, 132);
 }
 
 TEST(MatmulPlan, RefusesMoreThanAnyDeviceHolds) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "tests/kernels/tensor_core_sums.h"
 #include "tests/kernels/test_weight.h"
 
 namespace zqfp::kernels {
@@ -72,34 +73,6 @@ Tokens SignTokens(std::mt19937& random, int64_t m, int64_t k) {
     tokens.exact.push_back(value);
   }
   return tokens;
-}
-
-// How far the FP8 tensor cores may be from the sum over k of x[k] w[k], which
-// they promote to f32 every `columns`.
-//
-// One instruction takes 32 products. They and the sum so far are cut behind bit
-// 13 of the largest exponent e among them, and the result behind its own: 34
-// cuts of less than 2^(e - 13) each. 2^e is at most the sum so far, which is
-// the difference of two sums from the group's begin as a block may begin
-// anywhere, or a product. Subnormal factors count with the exponent of the
-// smallest normal number: with 0.5, the one subnormal of e2m1, 2^e is at most
-// twice the product; with e4m3's eight times. (Tokens' own matter not: e is
-// then so small that nothing of an e2m1's product is cut.)
-double SumError(const double* x, const double* w, int64_t k, int64_t columns,
-                bool is_e2m1) {
-  const double subnormal = is_e2m1 ? 2 : 8;
-  double error = 0, sum = 0, largest_sum = 0;
-  for (int64_t begin = 0; begin < k; begin += 32) {
-    if (begin % columns == 0) sum = largest_sum = 0;
-    double largest_product = 0;
-    for (int64_t i = begin; i < std::min(begin + 32, k); ++i) {
-      largest_product = std::max(largest_product, std::fabs(x[i] * w[i]));
-      sum += x[i] * w[i];
-    }
-    largest_sum = std::max(largest_sum, std::fabs(sum));
-    error += std::max(2 * largest_sum, subnormal * largest_product);
-  }
-  return 34 * error / (1 << 13);
 }
 
 class MatmulWgmmaTest : public OpTest {
