@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/ops.h"
 #include "tests/kernels/kv_batch.h"
 
@@ -210,6 +211,26 @@ TEST(AttentionSplitTest, NoStepDependsOnThoseBefore) {
             << Name(format) << " step " << i << " " << order;
       }
     }
+  }
+}
+
+// A recorded launch is the same one again, with the counters that it has left.
+TEST(AttentionSplitTest, ARecordedStepRunsAgain) {
+  Device* const device = *OpenDevice();
+  Step step({{{1, 600}, {1, 300}}, {ValueFormat::kE4m3, 1, 16, 16}});
+  GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0xff);
+  const std::vector<float> wanted = step.Run("ascending", workspace.data());
+  GuardedArray<float> y = Unwritten(static_cast<int64_t>(wanted.size()));
+  const auto recorded = device->Record([&] {
+    Attention(step.Args(y.data()),
+              {.workspace = workspace.data(), .stream = device->stream()});
+  });
+  ASSERT_TRUE(recorded.ok()) << recorded.status();
+  for (int run = 0; run < 3; ++run) {
+    for (float& value : y) value = kNan;
+    ASSERT_TRUE((*recorded)->Enqueue().ok());
+    ASSERT_TRUE(device->Synchronize().ok());
+    EXPECT_EQ(y.ToVector(), wanted) << run;
   }
 }
 
