@@ -19,6 +19,11 @@ int64_t ValueBytes(kernels::ValueFormat format) {
   return format == kernels::ValueFormat::kF32 ? 4 : 2;
 }
 
+// What resident_fp8 takes for one linear: rows that a matmul reads.
+int64_t Fp8RowBytes(const LinearWeight& linear, const Device& device) {
+  return linear.runs_a8() ? device.Fp8RowBytes(linear.view) : 0;
+}
+
 // Puts one weight after the other on the device.
 class Placer {
  public:
@@ -35,12 +40,7 @@ class Placer {
       }
     }
     linear.view.fp8_sums = placement_.fp8_sums;
-    if (placement_.keep_fp8_rows && linear.runs_a8()) {
-      ZQFP_ASSIGN_OR_RETURN(DeviceMemory rows,
-                            device_.PlaceFp8Rows(linear.view));
-      linear.view.fp8_rows = static_cast<const uint8_t*>(rows.get());
-      weights_.placed.push_back(std::move(rows));
-    }
+    if (placement_.keep_fp8_rows) ZQFP_RETURN_IF_ERROR(Fp8Rows(linear));
     ZQFP_RETURN_IF_ERROR(Floats(linear.bias, linear.placed_bias));
     linear.scales = {};
     linear.shifts = {};
@@ -73,6 +73,16 @@ class Placer {
   }
 
  private:
+  absl::Status Fp8Rows(LinearWeight& linear) {
+    const int64_t num_bytes = Fp8RowBytes(linear, device_);
+    if (num_bytes == 0) return absl::OkStatus();
+    ZQFP_ASSIGN_OR_RETURN(DeviceMemory rows, device_.PlaceFp8Rows(linear.view));
+    linear.view.fp8_rows = static_cast<const uint8_t*>(rows.get());
+    weights_.placed.push_back(std::move(rows));
+    weights_.fp8_row_bytes += num_bytes;
+    return absl::OkStatus();
+  }
+
   const Placement& placement_;
   Device& device_;
   Weights& weights_;
@@ -90,17 +100,13 @@ int64_t PositionBytes(const Config& config, const Weights& weights) {
          ValueBytes(weights.positions_format);
 }
 
-// What --resident_fp8 takes: of all linears that the device's library
-// multiplies.
+// What it takes for all of them.
 int64_t Fp8RowBytes(const Weights& weights, const TensorTable& table,
                     const Device& device) {
-  const auto bytes_of = [&](const LinearWeight& linear) {
-    return linear.runs_a8() ? device.Fp8RowBytes(linear.view) : 0;
-  };
-  int64_t num_bytes = bytes_of(weights.lm_head);
+  int64_t num_bytes = Fp8RowBytes(weights.lm_head, device);
   for (const LayerWeights& layer : weights.layers) {
     for (const LinearRule& rule : table.linears) {
-      num_bytes += bytes_of(layer.*rule.field);
+      num_bytes += Fp8RowBytes(layer.*rule.field, device);
     }
   }
   return num_bytes;
@@ -149,11 +155,11 @@ absl::Status PlaceWeights(const Config& config, const Placement& placement,
       weights.made_on_device ? 0 : PositionBytes(config, weights);
   const int64_t linear_bytes =
       weights.made_on_device ? 0 : weights.StreamedBytes();
-  weights.fp8_row_bytes =
+  const int64_t fp8_row_bytes =
       placement.keep_fp8_rows ? Fp8RowBytes(weights, table, device) : 0;
   ZQFP_RETURN_IF_ERROR(
-      CheckRoom(linear_bytes + embedding_bytes + position_bytes,
-                weights.fp8_row_bytes, placement.other_bytes, device));
+      CheckRoom(linear_bytes + embedding_bytes + position_bytes, fp8_row_bytes,
+                placement.other_bytes, device));
   Placer placer(placement, device, weights);
   for (LayerWeights& layer : weights.layers) {
     for (const LinearRule& rule : table.linears) {

@@ -8,7 +8,9 @@
 #include <set>
 #include <string>
 
+#include "models/model.h"
 #include "tests/tools/program.h"
+#include "tools/inspection.h"
 
 namespace zqfp::tools {
 namespace {
@@ -161,6 +163,27 @@ TEST(InspectCommand, OptionsOfAGpuWantOne) {
     }
     EXPECT_THAT(Inspect("--help").out, HasSubstr(flag));
   }
+}
+
+// On a device: on the emulator, which no program has.
+TEST(InspectCommand, ResidentRowsAreExplainedAndCounted) {
+  const auto model = Model::Load(
+      DemoModel(),
+      {.num_threads = 1, .backend = "cuda_emulated", .resident_fp8 = true});
+  ASSERT_TRUE(model.ok()) << model.status();
+  int64_t wanted = 0;
+  for (const Section& layer : ExplainSection(**model)) {
+    EXPECT_THAT(layer["kernel"].get<std::string>(),
+                HasSubstr("e4m3 rows, resident"));
+    wanted +=
+        layer["shape"][0].get<int64_t>() * layer["shape"][1].get<int64_t>();
+  }
+  const Section memory = MemorySection(**model, KvFormat::kAuto, 32, 1000);
+  EXPECT_EQ(memory["resident_bytes"], wanted);
+  EXPECT_EQ(memory["total_bytes"].get<int64_t>(),
+            1000 + wanted + memory["buffer_bytes"].get<int64_t>() +
+                memory["kv_bytes"].get<int64_t>());
+  EXPECT_THAT(MemoryText(memory), HasSubstr("e4m3 rows of weights, resident"));
 }
 
 TEST(InspectCommand, BadInputIsOneMessage) {
