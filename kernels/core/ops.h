@@ -37,7 +37,7 @@ struct Exec {
   Parallel parallel;
   // 64-byte aligned, a device's 256-byte; >= OpTable::workspace_bytes
   void* workspace = nullptr;
-  void* stream = nullptr;     // Device::stream(), where the ops have a device
+  void* stream = nullptr;  // Device::stream(), where the ops have a device
 };
 
 // Upper limits of what a plan will ask; see OpTable::workspace_bytes.

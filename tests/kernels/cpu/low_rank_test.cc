@@ -198,7 +198,7 @@ TEST_P(LowRankTest, NanStaysInItsRow) {
   }
 }
 
-// Ranks cost workspace: a cache line more at most than four bytes a token and
+// Ranks cost workspace: 256 bytes more at most than four bytes a token and
 // rank (of as many weights as have one launch), and no rank none.
 TEST_P(LowRankTest, WorkspaceIsOneFloatPerTokenAndRank) {
   WorkspaceQuery query = {.num_tokens = 50,
@@ -211,7 +211,7 @@ TEST_P(LowRankTest, WorkspaceIsOneFloatPerTokenAndRank) {
   for (const int64_t rank : {1, 8, 64}) {
     query.lorc_rank = rank;
     const int64_t more = backend().WorkspaceBytes(query) - none;
-    EXPECT_LE(more, weights * (50 * rank * 4 + 63));
+    EXPECT_LE(more, weights * (50 * rank * 4 + 255));
     if (backend().name != "reference") {
       EXPECT_GE(more, 0);
     }
