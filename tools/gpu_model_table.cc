@@ -29,9 +29,10 @@ absl::Status Load(GpuBench& bench, const ModelShape& shape,
   if (loaded->name == shape.name) return absl::OkStatus();
   *loaded = {};
   const Clock::time_point start = Clock::now();
-  ZQFP_ASSIGN_OR_RETURN(
-      loaded->model,
-      Model::Random(shape.config, 1, {.backend = bench.backend().name}));
+  ZQFP_ASSIGN_OR_RETURN(loaded->model,
+                        Model::Random(shape.config, 1,
+                                      {.backend = bench.backend().name,
+                                       .resident_fp8 = shape.resident_fp8}));
   loaded->name = shape.name;
   loaded->load_s = std::chrono::duration<double>(Clock::now() - start).count();
   return absl::OkStatus();

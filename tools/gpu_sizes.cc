@@ -36,6 +36,8 @@ GpuTableSizes FullSizes() {
   w8a8.weights = LinearFormat::kE4m3;
   add("llama2-7b", "", w4a8);
   add("llama3-8b", "", w4a8);
+  add("llama2-7b", " resident FP8", w4a8);
+  sizes.models.back().resident_fp8 = true;
   add("llama2-7b", " LoRC 8", lorc);
   add("llama2-7b", " W8A8", w8a8);
   add("llama2-70b", "", w4a8);

@@ -31,6 +31,7 @@ struct HeadShape {
 struct ModelShape {
   std::string name;
   Config config;
+  bool resident_fp8 = false;  // ModelOptions
 };
 
 struct GpuTableSizes {
@@ -86,7 +87,8 @@ struct GpuTableSizes {
 };
 
 // Of Llama-2-7B, Llama-3-8B, and after them Llama-2-70B and 13B; models also of
-// Llama-2-7B with low-rank branches and with e4m3 weights.
+// Llama-2-7B with resident e4m3 rows, with low-rank branches, with e4m3
+// weights.
 GpuTableSizes FullSizes();
 
 }  // namespace zqfp::tools

@@ -76,7 +76,9 @@ class Device {
   virtual absl::StatusOr<std::unique_ptr<RecordedOps>> Record(
       const std::function<void()>& enqueue) = 0;
 
-  // Copies a weight of the host in the layout that the device's matmuls read.
+  // Copies a weight of the host in the layout that the device's matmuls read,
+  // in order with the ops; they may have it once Synchronize has returned,
+  // because a matmul reads its weights ahead of what is in front of it.
   // Unimplemented, naming the format, where no kernel has it.
   virtual absl::StatusOr<PlacedWeight> Place(const WeightView& weight) = 0;
 

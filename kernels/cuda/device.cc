@@ -88,6 +88,7 @@ class CudaDevice final : public Device {
 
   absl::Status Synchronize() override {
     const cudaError_t ran = cudaStreamSynchronize(stream_);
+    scratch_.Release();
     // A launch that was refused never came to the stream.
     const cudaError_t launched = cudaGetLastError();
     return InternalIf(launched != cudaSuccess ? launched : ran, "kernels");
@@ -118,7 +119,7 @@ class CudaDevice final : public Device {
   }
 
   absl::StatusOr<PlacedWeight> Place(const WeightView& weight) override {
-    return PlaceWeight(*this, weight);
+    return PlaceWeight(*this, scratch_, weight);
   }
 
   int64_t Fp8RowBytes(const WeightView& weight) const override {
@@ -143,6 +144,7 @@ class CudaDevice final : public Device {
   std::string description_;
   cudaStream_t stream_ = nullptr;
   Staging staging_;
+  Scratch scratch_;
 };
 
 absl::Status Unusable(const std::string& found) {

@@ -16,7 +16,7 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_fp8.h"
 #include "kernels/cuda/matmul_wgmma.h"
-#include "kernels/cuda/pack_weight.h"
+#include "kernels/cuda/place_weight.h"
 #include "kernels/cuda/random_fill.h"
 #include "kernels/cuda/stopwatch.h"
 #include "kernels/cuda/unpack_fp8.h"
@@ -46,17 +46,10 @@ class CudaLab final : public DeviceLab {
   }
 
   absl::StatusOr<PlacedWeight> Pack(const WeightView& weight) override {
-    const int64_t num_bytes = DescribePacked(weight, nullptr).num_bytes;
     PlacedWeight placed;
-    ZQFP_ASSIGN_OR_RETURN(DeviceMemory packed, device_.Allocate(num_bytes));
-    PackWeight(weight, packed.get(), exec_);
-    ZQFP_RETURN_IF_ERROR(device_.Synchronize());
     placed.view = weight;
-    placed.view.packed = packed.get();
-    placed.view.data = nullptr;
-    placed.view.row_scale = placed.view.group_scale = nullptr;
-    placed.view.shift = placed.view.scale_code = nullptr;
-    placed.memory.push_back(std::move(packed));
+    ZQFP_RETURN_IF_ERROR(PackArrays(device_, placed));
+    ZQFP_RETURN_IF_ERROR(device_.Synchronize());
     return placed;
   }
 

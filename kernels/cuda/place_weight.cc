@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/place_weight.h"
 
+#include <type_traits>
 #include <utility>
 
 #include "kernels/core/status_macros.h"
@@ -31,8 +32,33 @@ int64_t RowBytes(WeightFormat format, int64_t k) {
   return 0;
 }
 
+// To where the next array may begin.
+constexpr int64_t Padded(int64_t num_bytes) {
+  return (num_bytes + 255) / 256 * 256;
+}
+
+// Calls visit(array, bytes) with the codes and scales of a weight as they are
+// on disk; 0 bytes of those that its format does not use, which may be
+// anything.
+template <typename Visit>
+void ForEachArray(WeightView& view, const Visit& visit) {
+  constexpr int64_t kFloat = 4;  // bytes
+  const WeightFormat format = view.format;
+  const int64_t groups =
+      HasGroups(format) ? NumGroups(view.k, view.group_size) : 0;
+  const int64_t scale_rows = (view.n + view.scale_rows - 1) / view.scale_rows;
+  const bool shifts = format == WeightFormat::kE2m1Shift;
+  const bool rows = shifts || format == WeightFormat::kE4m3;
+  const bool codes = format == WeightFormat::kE2m1E4m3;
+  const bool floats = HasGroups(format) && !shifts && !codes;
+  visit(view.data, view.n * RowBytes(format, view.k));
+  visit(view.row_scale, rows ? kFloat * view.n : 0);
+  visit(view.group_scale, floats ? kFloat * scale_rows * groups : 0);
+  visit(view.shift, shifts ? view.n * groups : 0);
+  visit(view.scale_code, codes ? view.n * groups : 0);
+}
+
 // Copies one array of the host, points `view` at the copy and keeps its memory.
-// No bytes give null: a field that the format does not use may hold anything.
 template <typename T>
 absl::Status PlaceArray(Device& device, int64_t num_bytes, const T*& view,
                         PlacedWeight& placed) {
@@ -45,26 +71,12 @@ absl::Status PlaceArray(Device& device, int64_t num_bytes, const T*& view,
   return absl::OkStatus();
 }
 
-absl::Status PlaceScales(Device& device, PlacedWeight& placed) {
-  constexpr int64_t kFloat = 4;  // bytes
-  WeightView& view = placed.view;
-  const WeightFormat format = view.format;
-  const int64_t groups =
-      HasGroups(format) ? NumGroups(view.k, view.group_size) : 0;
-  const int64_t scale_rows = (view.n + view.scale_rows - 1) / view.scale_rows;
-  const bool shifts = format == WeightFormat::kE2m1Shift;
-  const bool rows = shifts || format == WeightFormat::kE4m3;
-  const bool codes = format == WeightFormat::kE2m1E4m3;
-  const bool floats = HasGroups(format) && !shifts && !codes;
-  ZQFP_RETURN_IF_ERROR(
-      PlaceArray(device, rows ? kFloat * view.n : 0, view.row_scale, placed));
-  ZQFP_RETURN_IF_ERROR(PlaceArray(device,
-                                  floats ? kFloat * scale_rows * groups : 0,
-                                  view.group_scale, placed));
-  ZQFP_RETURN_IF_ERROR(
-      PlaceArray(device, shifts ? view.n * groups : 0, view.shift, placed));
-  return PlaceArray(device, codes ? view.n * groups : 0, view.scale_code,
-                    placed);
+absl::Status PlaceArrays(Device& device, PlacedWeight& placed) {
+  absl::Status status;
+  ForEachArray(placed.view, [&](auto*& array, int64_t num_bytes) {
+    if (status.ok()) status = PlaceArray(device, num_bytes, array, placed);
+  });
+  return status;
 }
 
 absl::Status PlaceLorc(Device& device, PlacedWeight& placed) {
@@ -81,36 +93,60 @@ absl::Status PlaceLorc(Device& device, PlacedWeight& placed) {
   return PlaceArray(device, is_e4m3 ? 4 * lorc.rank : 0, lorc.v_scale, placed);
 }
 
-// The codes and scales of `placed` in the order of packed_weight.h, in place of
-// those of the disk.
-absl::Status Pack(Device& device, PlacedWeight& placed) {
+// The codes and scales in the order of packed_weight.h, by way of the scratch.
+absl::Status Pack(Device& device, Scratch& scratch, PlacedWeight& placed) {
   WeightView& view = placed.view;
-  const int64_t num_bytes = DescribePacked(view, nullptr).num_bytes;
-  ZQFP_ASSIGN_OR_RETURN(DeviceMemory packed, device.Allocate(num_bytes));
-  PackWeight(view, packed.get(), {.stream = device.stream()});
-  // Only then may the memory go that the packing reads.
-  ZQFP_RETURN_IF_ERROR(device.Synchronize());
-  placed.memory.clear();
-  view.packed = packed.get();
-  view.data = nullptr;
-  view.row_scale = view.group_scale = nullptr;
-  view.shift = view.scale_code = nullptr;
-  placed.memory.push_back(std::move(packed));
-  return absl::OkStatus();
+  int64_t all_bytes = 0;
+  ForEachArray(view, [&](const auto*, int64_t num_bytes) {
+    all_bytes += Padded(num_bytes);
+  });
+  ZQFP_ASSIGN_OR_RETURN(uint8_t * at, scratch.Reserve(device, all_bytes));
+  absl::Status status;
+  ForEachArray(view, [&](auto*& array, int64_t num_bytes) {
+    if (num_bytes == 0 || !status.ok()) return;
+    status = device.Upload(array, num_bytes, at);
+    array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(at);
+    at += Padded(num_bytes);
+  });
+  ZQFP_RETURN_IF_ERROR(status);
+  return PackArrays(device, placed);
 }
 
 }  // namespace
 
-absl::StatusOr<PlacedWeight> PlaceWeight(Device& device,
+absl::StatusOr<uint8_t*> Scratch::Reserve(Device& device, int64_t num_bytes) {
+  if (num_bytes > num_bytes_) {
+    Release();
+    ZQFP_ASSIGN_OR_RETURN(memory_, device.Allocate(num_bytes));
+    num_bytes_ = num_bytes;
+  }
+  return static_cast<uint8_t*>(memory_.get());
+}
+
+void Scratch::Release() {
+  memory_ = nullptr;
+  num_bytes_ = 0;
+}
+
+absl::Status PackArrays(Device& device, PlacedWeight& placed) {
+  WeightView& view = placed.view;
+  ZQFP_ASSIGN_OR_RETURN(
+      DeviceMemory packed,
+      device.Allocate(DescribePacked(view, nullptr).num_bytes));
+  PackWeight(view, packed.get(), {.stream = device.stream()});
+  view.packed = packed.get();
+  ForEachArray(view, [](auto*& array, int64_t) { array = nullptr; });
+  placed.memory.push_back(std::move(packed));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PlacedWeight> PlaceWeight(Device& device, Scratch& scratch,
                                          const WeightView& weight) {
   PlacedWeight placed;
   placed.view = weight;
-  const int64_t num_bytes = weight.n * RowBytes(weight.format, weight.k);
-  ZQFP_RETURN_IF_ERROR(PlaceArray(device, num_bytes, placed.view.data, placed));
-  ZQFP_RETURN_IF_ERROR(PlaceScales(device, placed));
-  if (HasPackedForm(weight.format)) {
-    ZQFP_RETURN_IF_ERROR(Pack(device, placed));
-  }
+  ZQFP_RETURN_IF_ERROR(HasPackedForm(weight.format)
+                           ? Pack(device, scratch, placed)
+                           : PlaceArrays(device, placed));
   ZQFP_RETURN_IF_ERROR(PlaceLorc(device, placed));
   return placed;
 }

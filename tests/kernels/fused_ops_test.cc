@@ -221,6 +221,7 @@ class MatmulA8GroupTest : public OpTest {
                        .weight = placed[i].view,
                        .y = y[i].data()});
     }
+    Wait();
     ops().fused.matmul_a8_group(
         group.data(), static_cast<int>(group.size()),
         MakeExec({.num_tokens = m, .k = k, .n = widest, .lorc_rank = rank}));

@@ -71,6 +71,7 @@ class OpTest : public ::testing::TestWithParam<Machine> {
     auto placed = backend_.device->Place(weight);
     EXPECT_TRUE(placed.ok()) << placed.status();
     if (!placed.ok()) return weight;
+    EXPECT_TRUE(backend_.device->Synchronize().ok());
     placed_ = std::move(*placed);
     return placed_.view;
   }
