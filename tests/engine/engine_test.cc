@@ -9,12 +9,14 @@
 #include <thread>
 
 #include "kernels/backend.h"
+#include "tests/device_backends.h"
 #include "tests/engine/tiny.h"
 
 namespace zqfp {
 namespace {
 
 using testing::ByteTokenizer;
+using testing::DeviceBackends;
 using ::testing::HasSubstr;
 using testing::TinyConfig;
 using testing::TinyModel;
@@ -52,14 +54,6 @@ GenerateOptions Sampled(int64_t max_tokens, uint64_t seed) {
   options.sampling = {
       .temperature = 1.0, .repetition_penalty = 1.1, .seed = seed};
   return options;
-}
-
-std::vector<std::string> DeviceBackends() {
-  std::vector<std::string> names = kernels::RunnableBackends();
-  for (const std::string& host : kernels::HostBackends()) {
-    std::erase(names, host);
-  }
-  return names;
 }
 
 // On a device the best logits are fetched where they decide. A bias of nothing

@@ -15,15 +15,6 @@
 namespace zqfp::kernels {
 namespace {
 
-std::vector<Machine> MachinesWithFusedOps() {
-  std::vector<Machine> machines = Machines();
-  std::erase_if(machines, [](const Machine& machine) {
-    const auto backend = MakeBackend(machine.backend);
-    return !backend.ok() || backend->ops.fused.matmul_a8_group == nullptr;
-  });
-  return machines;
-}
-
 struct Codes {
   Codes(int64_t rows, int64_t dim)
       : q(rows * dim, 0xaa), scale(Unwritten(rows)) {}
@@ -273,11 +264,9 @@ TEST_P(MatmulA8GroupTest, OneLaunchEach) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, FusedOpsTest,
-                         ::testing::ValuesIn(MachinesWithFusedOps()),
-                         MachineName);
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
 INSTANTIATE_TEST_SUITE_P(Backends, MatmulA8GroupTest,
-                         ::testing::ValuesIn(MachinesWithFusedOps()),
-                         MachineName);
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FusedOpsTest);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MatmulA8GroupTest);
 

@@ -16,6 +16,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/thread_pool.h"
+#include "tests/device_backends.h"
 #include "tests/kernels/error_bound.h"
 #include "tests/kernels/guarded_array.h"
 
@@ -29,16 +30,20 @@ struct Machine {
   int num_threads;
 };
 
-inline std::vector<Machine> Machines() {
+// A device is one machine, whatever the threads of the host.
+inline std::vector<Machine> DeviceMachines() {
   std::vector<Machine> machines;
-  const std::vector<std::string> host = HostBackends();
-  for (const std::string& backend : RunnableBackends()) {
-    const bool on_host =
-        std::find(host.begin(), host.end(), backend) != host.end();
-    for (const int num_threads : {1, 3}) {
-      if (!on_host && num_threads > 1) continue;
-      machines.push_back({backend, num_threads});
-    }
+  for (const std::string& backend : testing::DeviceBackends()) {
+    machines.push_back({backend, 1});
+  }
+  return machines;
+}
+
+inline std::vector<Machine> Machines() {
+  std::vector<Machine> machines = DeviceMachines();
+  for (const std::string& backend : HostBackends()) {
+    machines.push_back({backend, 1});
+    machines.push_back({backend, 3});
   }
   return machines;
 }

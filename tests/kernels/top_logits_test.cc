@@ -10,15 +10,6 @@
 namespace zqfp::kernels {
 namespace {
 
-std::vector<Machine> MachinesWithTopLogits() {
-  std::vector<Machine> machines = Machines();
-  std::erase_if(machines, [](const Machine& machine) {
-    const auto backend = MakeBackend(machine.backend);
-    return !backend.ok() || backend->ops.top_logits == nullptr;
-  });
-  return machines;
-}
-
 class TopLogitsTest : public OpTest {
  protected:
   void Check(const GuardedArray<float>& x, int64_t rows, int64_t dim) {
@@ -100,8 +91,7 @@ TEST_P(TopLogitsTest, WhatIsNoNumberComesFirst) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, TopLogitsTest,
-                         ::testing::ValuesIn(MachinesWithTopLogits()),
-                         MachineName);
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TopLogitsTest);
 
 }  // namespace

@@ -13,25 +13,19 @@
 
 #include "kernels/backend.h"
 #include "models/model.h"
+#include "tests/device_backends.h"
 #include "tests/models/editable_checkpoint.h"
 #include "tests/models/sequence_runner.h"
 
 namespace zqfp {
 namespace {
 
+using testing::DeviceBackends;
 using testing::EditableCheckpoint;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::ScratchDirectory;
 using testing::SequenceRunner;
-
-std::vector<std::string> DeviceBackends() {
-  std::vector<std::string> names = kernels::RunnableBackends();
-  for (const std::string& host : kernels::HostBackends()) {
-    std::erase(names, host);
-  }
-  return names;
-}
 
 // Every matrix fits cuBLASLt; the head is in e4m3.
 Config SmallConfig(int64_t model_dim = 64) {

@@ -11,21 +11,15 @@
 #include "kernels/backend.h"
 #include "models/model.h"
 #include "tests/assets.h"
+#include "tests/device_backends.h"
 #include "tests/models/sequence_runner.h"
 
 namespace zqfp {
 namespace {
 
 using kernels::ValueFormat;
+using testing::DeviceBackends;
 using testing::SequenceRunner;
-
-std::vector<std::string> DeviceBackends() {
-  std::vector<std::string> names = kernels::RunnableBackends();
-  for (const std::string& host : kernels::HostBackends()) {
-    std::erase(names, host);
-  }
-  return names;
-}
 
 // A prompt, then steps of one token, past the end of a page table of one size.
 std::vector<float> Generate(const std::string& backend, bool record_steps) {

@@ -12,14 +12,6 @@
 namespace zqfp::kernels {
 namespace {
 
-std::vector<Machine> Devices() {
-  std::vector<Machine> machines = Machines();
-  std::erase_if(machines, [](const Machine& machine) {
-    return !machine.backend.starts_with("cuda");
-  });
-  return machines;
-}
-
 class LabTest : public OpTest {
  protected:
   DeviceLab& lab() { return *backend().lab; }
@@ -366,8 +358,8 @@ TEST_P(LabTest, EveryPathIsTheOp) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, LabTest, ::testing::ValuesIn(Devices()),
-                         MachineName);
+INSTANTIATE_TEST_SUITE_P(Backends, LabTest,
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
 
 }  // namespace
 }  // namespace zqfp::kernels

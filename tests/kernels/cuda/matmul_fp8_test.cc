@@ -292,17 +292,8 @@ TEST_P(MatmulFp8Test, SaysHowItMultiplies) {
   EXPECT_THAT(device().DescribeMatmul(weight, false), HasSubstr("cuda fma"));
 }
 
-// On the devices that are here: the emulator, and a GPU where there is one.
-std::vector<Machine> Devices() {
-  std::vector<Machine> machines = Machines();
-  std::erase_if(machines, [](const Machine& machine) {
-    return !machine.backend.starts_with("cuda");
-  });
-  return machines;
-}
-
 INSTANTIATE_TEST_SUITE_P(Backends, MatmulFp8Test,
-                         ::testing::ValuesIn(Devices()), MachineName);
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
 
 }  // namespace
 }  // namespace zqfp::kernels

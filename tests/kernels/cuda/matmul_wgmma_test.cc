@@ -319,17 +319,8 @@ TEST(MatmulWgmma, IsNotChosen) {
   for (int64_t m = 0; m < 5000; ++m) EXPECT_FALSE(cuda::IsForWgmma(m));
 }
 
-// On the devices that are here: the emulator, and a GPU where there is one.
-std::vector<Machine> Devices() {
-  std::vector<Machine> machines = Machines();
-  std::erase_if(machines, [](const Machine& machine) {
-    return !machine.backend.starts_with("cuda");
-  });
-  return machines;
-}
-
 INSTANTIATE_TEST_SUITE_P(Backends, MatmulWgmmaTest,
-                         ::testing::ValuesIn(Devices()), MachineName);
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
 
 }  // namespace
 }  // namespace zqfp::kernels
