@@ -10,7 +10,6 @@
 namespace zqfp::tools {
 namespace {
 
-using kernels::DeviceLab;
 using kernels::DeviceMemory;
 using kernels::LibraryGemm;
 using kernels::Timing;

@@ -136,26 +136,26 @@ TEST_P(FusedOpsTest, RopeThenStoreKv) {
   };
   for (const ValueFormat format :
        {ValueFormat::kF32, ValueFormat::kBf16, ValueFormat::kE4m3}) {
-    for (const auto [head_dim, rotary_dim] :
+    for (const Dims dims :
          {Dims{64, 64}, Dims{128, 32}, Dims{96, 96}, Dims{20, 6}, Dims{7, 4}}) {
       constexpr int64_t kHeads = 6;
-      const KvShape shape = {format, 3, 4, head_dim};
+      const KvShape shape = {format, 3, 4, dims.head};
       Rotated wanted(shape, kHeads), found(shape, kHeads);
       const int64_t tokens = wanted.batch.num_tokens();
-      const int64_t angles = tokens * rotary_dim / 2;
+      const int64_t angles = tokens * dims.rotary / 2;
       const GuardedArray<float> cos = RandomFloats(wanted.random, angles);
       const GuardedArray<float> sin = RandomFloats(wanted.random, angles);
       const auto rotation = [&](int64_t num_heads, GuardedArray<float>& x) {
         return RopeArgs{.num_tokens = tokens,
                         .num_heads = num_heads,
-                        .head_dim = head_dim,
-                        .rotary_dim = rotary_dim,
+                        .head_dim = dims.head,
+                        .rotary_dim = dims.rotary,
                         .cos = cos.data(),
                         .sin = sin.data(),
                         .x = x.data()};
       };
       const Exec exec = MakeExec(
-          {.num_tokens = tokens, .num_heads = kHeads, .head_dim = head_dim});
+          {.num_tokens = tokens, .num_heads = kHeads, .head_dim = dims.head});
       ops().rope(rotation(kHeads, wanted.q), exec);
       ops().rope(rotation(3, wanted.k), exec);
       ops().store_kv(wanted.Store(), exec);
@@ -163,7 +163,7 @@ TEST_P(FusedOpsTest, RopeThenStoreKv) {
                             found.Store(), exec);
       Wait();
       const std::string what =
-          fmt::format("{} dims {} of {}", Name(format), rotary_dim, head_dim);
+          fmt::format("{} dims {} of {}", Name(format), dims.rotary, dims.head);
       ExpectSameBytes(found.q, wanted.q, what);
       EXPECT_EQ(found.batch.Bytes(), wanted.batch.Bytes()) << what;
     }
