@@ -158,7 +158,7 @@ void MeasureLayers(GpuBench& bench, Deadline deadline, ReportTable* table) {
   table->notes = {
       "events around every op, which keep it from overlapping its neighbours; "
       "shares of a step that runs so. The floor is that of T8. The last row of "
-      "a batch is the step as users have it, from ids to logits on the host"};
+      "a batch is the step as users have it, from ids to the best logits"};
 }
 
 }  // namespace zqfp::tools

@@ -164,8 +164,9 @@ void MeasureModels(GpuBench& bench, Deadline deadline, ReportTable* table) {
   }
   MeasureRows(jobs, deadline, table);
   table->notes = {
-      "ms: of one step, or of the whole prompt, from ids to logits on the "
-      "host; tokens: of the context, or of the prompt. The floor: weights and "
+      "ms: of one step, or of the whole prompt, from ids to the best logits "
+      "on the host; tokens: of the context, or of the prompt. The floor: "
+      "weights and "
       "keys and values by T0's bandwidth, or the layers' flops by its FP8",
       "target: llama2-7b, one sequence: 800 tokens/s on an H200"};
 }

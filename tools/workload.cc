@@ -58,9 +58,13 @@ absl::Status Workload::Step(int64_t count) {
     }
     step.logit_rows.push_back(step.token_begin.back() - 1);
   }
-  logits_.resize(static_cast<size_t>(batch_ * vocab_size));
   length_ += count;
   ++num_steps_;
+  if (batch_ <= model_->MostTopRows()) {
+    top_.resize(static_cast<size_t>(batch_));
+    return model_->ForwardTop(step, *cache_, absl::MakeSpan(top_));
+  }
+  logits_.resize(static_cast<size_t>(batch_ * vocab_size));
   return model_->Forward(step, *cache_, absl::MakeSpan(logits_));
 }
 

@@ -2,8 +2,7 @@
 #ifndef ZQFP_TOOLS_WORKLOAD_H_
 #define ZQFP_TOOLS_WORKLOAD_H_
 
-// Workload: sequences of the same length side by side, straight on
-// Model::Forward.
+// Workload: sequences of the same length side by side, without an engine.
 
 #include <stdint.h>
 
@@ -22,6 +21,7 @@ class Workload {
                                          int64_t batch, int64_t tokens);
 
   // Every sequence gets `count` more tokens, in steps of what the model takes.
+  // Of their logits a device gives the best, as the engine asks for them.
   absl::Status Extend(int64_t count);
 
   void Rewind(int64_t length) { length_ = length; }
@@ -40,6 +40,7 @@ class Workload {
   int64_t num_steps_ = 0;
   std::optional<KvCache> cache_;
   std::vector<float> logits_;
+  std::vector<TopLogits> top_;  // instead of them
 };
 
 }  // namespace zqfp::tools
