@@ -267,7 +267,7 @@ inline constexpr int64_t kMostTopLogitRows = 256;
 //   shapes   x [num_rows, dim]; id, logit [num_rows, kTopLogits]
 //   dtypes   x, logit f32; id int32
 //   numerics exact; -0 equals 0. NaN and +infinity come before all others, in
-//            the order of their indices. A shorter row ends with id -1.
+//            the order of their indices. Short rows end with -1, -infinity.
 //   note     of devices only, from which a sampler need not fetch all logits
 struct TopLogitsArgs {
   int64_t num_rows = 0;

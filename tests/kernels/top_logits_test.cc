@@ -29,6 +29,7 @@ class TopLogitsTest : public OpTest {
         const int32_t found = id[row * kTopLogits + i];
         if (i >= dim) {
           ASSERT_EQ(found, -1) << row << " " << i;
+          ASSERT_EQ(logit[row * kTopLogits + i], -kInfinity);
           continue;
         }
         ASSERT_EQ(found, wanted[static_cast<size_t>(i)])

@@ -89,6 +89,52 @@ TEST(RecordedSteps, TheBestLogitsAreThoseOfForward) {
   }
 }
 
+// A step with another size or address is another step.
+TEST(RecordedSteps, AKeyHasAllThatOpsAreHanded) {
+  Config config;
+  config.num_layers = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 16;
+  const auto pages = [&](ValueFormat format, int64_t page_size) {
+    auto cache = KvCache::Create(
+        config, {.format = format, .num_pages = 2, .page_size = page_size});
+    EXPECT_TRUE(cache.ok()) << cache.status();
+    return *std::move(cache);
+  };
+  const KvCache cache = pages(ValueFormat::kE4m3, 16);
+  const int32_t ids[2] = {};
+  const float logits = 0, others = 0;
+  StepInputs step = {.ids = ids, .num_logit_rows = 1};
+  step.batch = {.num_sequences = 2,
+                .page_table_stride = 3,
+                .num_tokens = 4,
+                .most_tokens = 3,
+                .longest_context = 40};
+  const auto key_of = [&](const StepInputs& inputs) {
+    return RecordedSteps::KeyOf(inputs, cache, 2, {&logits, nullptr});
+  };
+  const RecordedSteps::Key key = key_of(step);
+  EXPECT_EQ(key_of(step), key);
+  for (int64_t* size :
+       {&step.batch.num_sequences, &step.batch.page_table_stride,
+        &step.batch.num_tokens, &step.batch.most_tokens,
+        &step.batch.longest_context, &step.num_logit_rows}) {
+    ++*size;
+    EXPECT_NE(key_of(step), key);
+    --*size;
+  }
+  step.ids = ids + 1;
+  EXPECT_NE(key_of(step), key);
+  step.ids = ids;
+  EXPECT_NE(RecordedSteps::KeyOf(step, cache, 2, {&others, nullptr}), key);
+  EXPECT_NE(RecordedSteps::KeyOf(step, cache, 2, {&logits, &others}), key);
+  for (const KvCache& other :
+       {pages(ValueFormat::kE4m3, 16), pages(ValueFormat::kBf16, 16),
+        pages(ValueFormat::kE4m3, 32)}) {
+    EXPECT_NE(RecordedSteps::KeyOf(step, other, 2, {&logits, nullptr}), key);
+  }
+}
+
 // Counts what is enqueued in which way.
 struct Counts {
   int calls = 0;
