@@ -93,6 +93,11 @@ void NoteMatmulA8Group(const MatmulA8Args* group, int size,
   active->End("matmul_a8", weights, Work(all));
 }
 
+// What tells a weight from the others.
+const void* PlaceOf(const WeightView& weight) {
+  return weight.data != nullptr ? weight.data : weight.packed;
+}
+
 FusedOps WrapFused(const FusedOps& plain) {
   FusedOps noted = plain;
   if (noted.rms_norm_quantize != nullptr) {
@@ -139,8 +144,8 @@ OpTable OpProfile::Wrap(const OpTable& ops, DeviceLab* lab) {
   return noted;
 }
 
-void OpProfile::NameWeight(const void* data, const std::string& part) {
-  parts_[data] = part;
+void OpProfile::NameWeight(const WeightView& weight, const std::string& part) {
+  parts_[PlaceOf(weight)] = part;
 }
 
 void OpProfile::Clear() {
@@ -187,8 +192,7 @@ std::string OpProfile::PartOf(
     absl::Span<const WeightView* const> weights) const {
   std::string all, last;
   for (const WeightView* weight : weights) {
-    const auto found =
-        parts_.find(weight->data != nullptr ? weight->data : weight->packed);
+    const auto found = parts_.find(PlaceOf(*weight));
     if (found == parts_.end() || found->second == last) continue;
     last = found->second;
     all += (all.empty() ? "" : "+") + last;

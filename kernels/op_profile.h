@@ -50,9 +50,9 @@ class OpProfile {
   // not known.
   OpTable Wrap(const OpTable& ops, DeviceLab* lab = nullptr);
 
-  // Matmuls of the weight whose `data`, or `packed`, this is belong to `part`
-  // of a layer.
-  void NameWeight(const void* data, const std::string& part);
+  // Matmuls of this weight, which lies where it lies now, belong to `part` of a
+  // layer.
+  void NameWeight(const WeightView& weight, const std::string& part);
 
   // Forgets the calls, not the names.
   void Clear();

@@ -161,9 +161,8 @@ nlohmann::ordered_json ProfileJson(const PhaseProfile& phase,
 void NameParts(Model& model, kernels::OpProfile* profile) {
   const Weights& weights = model.mutable_weights();
   const auto name = [&](const LinearWeight& linear, const char* part) {
-    const void* const at =
-        linear.view.data != nullptr ? linear.view.data : linear.view.packed;
-    if (at != nullptr) profile->NameWeight(at, part);
+    // An architecture without it has no gate.
+    if (linear.view.n > 0) profile->NameWeight(linear.view, part);
   };
   for (const LayerWeights& layer : weights.layers) {
     name(layer.q, "qkv");

@@ -70,10 +70,10 @@ TEST(OpProfileTest, FusedOpsAreNotedByTheirNames) {
   EXPECT_EQ(noted.fused.rope_store_kv, nullptr);
   noted.fused.rms_norm_quantize({.num_rows = 1, .dim = 8}, {}, {});
   const uint8_t gate = 0, up = 0, k = 0, v = 0;
-  profile.NameWeight(&gate, "gate");
-  profile.NameWeight(&up, "up");
-  profile.NameWeight(&k, "qkv");
-  profile.NameWeight(&v, "qkv");
+  profile.NameWeight({.packed = &gate}, "gate");
+  profile.NameWeight({.packed = &up}, "up");
+  profile.NameWeight({.packed = &k}, "qkv");
+  profile.NameWeight({.packed = &v}, "qkv");
   const auto matmul = [](const void* packed) {
     return MatmulA8Args{.m = 1,
                         .weight = {.format = WeightFormat::kE2m1Shift,
@@ -98,8 +98,8 @@ TEST(OpProfileTest, MatmulsAreApartByFormatAndPart) {
   const OpTable ops = profile.Wrap(kReferenceTable);
   const std::vector<float> a(6, 1.0f), b(6, 2.0f), x(3, 1.0f);
   const std::vector<uint16_t> c(6, 0);
-  profile.NameWeight(a.data(), "up");
-  profile.NameWeight(b.data(), "up");
+  profile.NameWeight({.data = a.data()}, "up");
+  profile.NameWeight({.data = b.data()}, "up");
   std::vector<float> y(2);
   const auto run = [&](WeightFormat format, const void* data) {
     ops.matmul({.m = 1,
