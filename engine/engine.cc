@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "engine/page_allocator.h"
 #include "engine/sampler.h"
@@ -45,6 +46,7 @@ struct Running {
   Clock::time_point submitted, scheduled, first_token, last_token;
   bool begun = false;  // was in a step
   bool done = false;
+  std::optional<int32_t> unread;  // its newest id, whose text is not out yet
 
   Running(const Tokenizer* tokenizer, Request request)
       : options(std::move(request.options)),
@@ -91,6 +93,10 @@ struct Engine::State {
   // Of the rows of a step that want a token: all logits, or the best of each.
   std::vector<float> logits;
   std::vector<TopLogits> top;
+  // Text goes out while the device computes the next step: what comes of it is
+  // of less hurry than that step. The host computes itself, and texts come
+  // first.
+  bool defers_text = false;
 
   std::mutex cancel_mutex;
   std::set<RequestId> cancelled;  // guarded by cancel_mutex
@@ -99,10 +105,13 @@ struct Engine::State {
   Running* Of(const Sequence* sequence) const;
   absl::Status Check(const Request& request) const;
   void ApplyCancels();
-  bool NeedsOnlyTop(const std::vector<ScheduledChunk>& step) const;
-  absl::Status RunModel(const std::vector<ScheduledChunk>& step);
+  absl::Status RunModel(const std::vector<ScheduledChunk>& step,
+                        const std::vector<Running*>& of_chunk);
+  absl::StatusOr<int32_t> Choose(Running* request, size_t row);
   void HandleRow(Running* request, size_t row);
   void HandleToken(Running* request, int32_t id);
+  std::optional<FinishReason> Read(Running* request);
+  void ReadAll();
   bool Emit(Running* request, const std::string& text);
   void Finish(Running* request, FinishReason reason);
   bool IsEnd(const Running& request, int32_t id) const;
@@ -168,21 +177,10 @@ void Engine::State::ApplyCancels() {
   }
 }
 
-// Whether no request of the step has to see all of its logits, and the model
-// can do without handing them out.
-bool Engine::State::NeedsOnlyTop(
-    const std::vector<ScheduledChunk>& step) const {
-  int64_t rows = 0;
-  for (const ScheduledChunk& chunk : step) {
-    if (!chunk.wants_logits) continue;
-    if (!Of(chunk.sequence)->sampler.NeedsOnlyTop()) return false;
-    ++rows;
-  }
-  return rows > 0 && rows <= model->MostTopRows();
-}
-
-// Lays the chunks out as one ragged batch and runs it.
-absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step) {
+// Lays the chunks out as one ragged batch and runs it; meanwhile the texts of
+// the step before go out.
+absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step,
+                                     const std::vector<Running*>& of_chunk) {
   Batch batch;
   batch.token_begin.push_back(0);
   for (const ScheduledChunk& chunk : step) {
@@ -190,7 +188,8 @@ absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step) {
         std::max(batch.page_table_stride,
                  static_cast<int64_t>(chunk.sequence->pages.size()));
   }
-  for (const ScheduledChunk& chunk : step) {
+  for (size_t i = 0; i < step.size(); ++i) {
+    const ScheduledChunk& chunk = step[i];
     const Sequence& sequence = *chunk.sequence;
     const auto first = sequence.ids.begin() + chunk.begin;
     batch.token_ids.insert(batch.token_ids.end(), first, first + chunk.count);
@@ -205,16 +204,21 @@ absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step) {
               batch.page_table.begin() + static_cast<ptrdiff_t>(row));
     if (chunk.wants_logits) {
       batch.logit_rows.push_back(batch.token_begin.back() - 1);
+      batch.temperature.push_back(
+          static_cast<float>(of_chunk[i]->options.sampling.temperature));
     }
   }
+  const auto meanwhile = [this] { ReadAll(); };
   const size_t rows = batch.logit_rows.size();
+  const auto vocab_size = static_cast<size_t>(model->config().vocab_size);
   top.clear();
-  if (NeedsOnlyTop(step)) {
+  if (rows > 0 && std::ssize(batch.logit_rows) <= model->MostTopRows()) {
     top.resize(rows);
-    return model->ForwardTop(batch, *cache, absl::MakeSpan(top));
+    logits.resize(vocab_size);
+    return model->ForwardTop(batch, *cache, absl::MakeSpan(top), meanwhile);
   }
-  logits.resize(rows * static_cast<size_t>(model->config().vocab_size));
-  return model->Forward(batch, *cache, absl::MakeSpan(logits));
+  logits.resize(rows * vocab_size);
+  return model->Forward(batch, *cache, absl::MakeSpan(logits), meanwhile);
 }
 
 bool Engine::State::IsEnd(const Running& request, int32_t id) const {
@@ -226,20 +230,31 @@ bool Engine::State::IsEnd(const Running& request, int32_t id) const {
   return contains(tokenizer->eos_ids()) || contains(model->config().eos_ids);
 }
 
-// Samples from one row of logits, or from its best.
+// From the best logits of a row, or from all of them.
+absl::StatusOr<int32_t> Engine::State::Choose(Running* request, size_t row) {
+  const auto position = static_cast<int64_t>(request->sequence.ids.size());
+  Sampler& sampler = request->sampler;
+  absl::Span<float> values = absl::MakeSpan(logits);
+  if (top.empty()) {
+    const auto vocab_size = static_cast<size_t>(model->config().vocab_size);
+    values = values.subspan(row * vocab_size, vocab_size);
+  } else {
+    ZQFP_ASSIGN_OR_RETURN(const std::optional<int32_t> id,
+                          sampler.SampleTop(top[row], position));
+    if (id) return *id;
+    ++stats.tokens_from_all_logits;
+    ZQFP_RETURN_IF_ERROR(model->FetchLogits(static_cast<int64_t>(row), values));
+  }
+  return sampler.Sample(values, position);
+}
+
 void Engine::State::HandleRow(Running* request, size_t row) {
   const Clock::time_point now = Clock::now();
   if (request->generation.stats.generated_tokens == 0) {
     request->first_token = now;
   }
   request->last_token = now;
-  const auto position = static_cast<int64_t>(request->sequence.ids.size());
-  const auto vocab_size = static_cast<size_t>(model->config().vocab_size);
-  const absl::StatusOr<int32_t> id =
-      top.empty() ? request->sampler.Sample(absl::MakeSpan(logits).subspan(
-                                                row * vocab_size, vocab_size),
-                                            position)
-                  : request->sampler.SampleTop(top[row], position);
+  const absl::StatusOr<int32_t> id = Choose(request, row);
   if (!id.ok()) {
     request->generation.error = std::string(id.status().message());
     return Finish(request, FinishReason::kError);
@@ -254,16 +269,32 @@ void Engine::State::HandleToken(Running* request, int32_t id) {
   request->sampler.AddOutput(id);
   request->sequence.ids.push_back(id);
   request->generation.ids.push_back(id);
-  const std::string text = request->stop.Push(request->decoder.Push(id));
-  if (!Emit(request, text)) return Finish(request, FinishReason::kCancelled);
-  if (request->stop.stopped()) return Finish(request, FinishReason::kStop);
-  if (static_cast<int64_t>(request->generation.ids.size()) >=
-      request->options.max_tokens) {
+  request->unread = id;
+  if (std::ssize(request->generation.ids) >= request->options.max_tokens) {
     return Finish(request, FinishReason::kLength);
   }
-  if (static_cast<int64_t>(request->sequence.ids.size()) >=
-      scheduler->max_context()) {
+  if (std::ssize(request->sequence.ids) >= scheduler->max_context()) {
     return Finish(request, FinishReason::kContextFull);
+  }
+  if (defers_text) return;
+  if (const auto reason = Read(request)) Finish(request, *reason);
+}
+
+// Streams the text of the newest token. Returns why the request ends with it,
+// if it does.
+std::optional<FinishReason> Engine::State::Read(Running* request) {
+  if (!request->unread) return std::nullopt;
+  const int32_t id = *std::exchange(request->unread, std::nullopt);
+  const std::string text = request->stop.Push(request->decoder.Push(id));
+  if (!Emit(request, text)) return FinishReason::kCancelled;
+  if (request->stop.stopped()) return FinishReason::kStop;
+  return std::nullopt;
+}
+
+void Engine::State::ReadAll() {
+  for (const auto& [id, request] : requests) {
+    if (request->done) continue;
+    if (const auto reason = Read(request.get())) Finish(request.get(), *reason);
   }
 }
 
@@ -275,6 +306,7 @@ bool Engine::State::Emit(Running* request, const std::string& text) {
 }
 
 void Engine::State::Finish(Running* request, FinishReason reason) {
+  if (const auto earlier = Read(request)) reason = *earlier;
   Generation& generation = request->generation;
   generation.finish_reason = reason;
   request->done = true;
@@ -342,6 +374,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
                                                 options.page_size);
   state.scheduler = std::make_unique<Scheduler>(
       state.pages.get(), model->options().max_tokens, context);
+  state.defers_text = model->device() != nullptr;
   // Dynamic scaling turns keys by an angle that depends on the whole length.
   if (model->config().rope.scaling == RopeScaling::kDynamic) {
     state.scheduler->TurnReuseOff();
@@ -379,9 +412,10 @@ absl::Status Engine::Step() {
       state.stats.prompt_tokens += chunk.count;
     }
   }
-  const absl::Status status = state.RunModel(step);
+  const absl::Status status = state.RunModel(step, requests);
   if (!status.ok()) {
     for (Running* request : requests) {
+      if (request->done) continue;
       request->generation.error = std::string(status.message());
       state.Finish(request, FinishReason::kError);
     }
@@ -392,7 +426,9 @@ absl::Status Engine::Step() {
   size_t row = 0;
   for (size_t i = 0; i < step.size(); ++i) {
     if (!step[i].wants_logits) continue;
-    state.HandleRow(requests[i], row++);
+    // One that a text ended meanwhile has a row, too.
+    if (!requests[i]->done) state.HandleRow(requests[i], row);
+    ++row;
   }
   state.stats.busy_s += Seconds(start, Clock::now());
   return absl::OkStatus();

@@ -30,6 +30,8 @@ struct EngineStats {
   int64_t prompt_tokens = 0;  // computed
   int64_t reused_tokens = 0;  // found in the cache
   int64_t generated_tokens = 0;
+  // Tokens for which a device had to hand out all logits.
+  int64_t tokens_from_all_logits = 0;
   int64_t preemptions = 0;
   int64_t pages_total = 0;
   int64_t pages_used = 0;    // held by running requests
@@ -57,7 +59,10 @@ class Engine {
   // that leaves no room for an answer, ids or options out of range.
   absl::StatusOr<RequestId> Submit(Request request);
   // Runs one step for all requests. An error of one request ends that request
-  // (kError); an error returned here ended all that were in the step.
+  // (kError); an error returned here ended all that were in the step. On a
+  // device the text of a token goes out during the step after its own, and what
+  // a text ends (a stop, a receiver that wants no more) has a row of that step
+  // in vain.
   absl::Status Step();
   bool idle() const;
   // The answer, once the request has ended; nullopt before.

@@ -4,8 +4,10 @@
 
 // Picks the next token from one row of logits.
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -38,33 +40,57 @@ class Sampler {
   // are -infinity.
   absl::StatusOr<int32_t> Sample(absl::Span<float> logits, int64_t position);
 
-  // Whether the best logits of a row decide: nothing changes logits, and no
-  // more of them than those can be drawn.
-  bool NeedsOnlyTop() const;
-  // The same token from the best of the row, where NeedsOnlyTop.
-  absl::StatusOr<int32_t> SampleTop(const TopLogits& top, int64_t position);
+  // The token that Sample would pick from the whole row, decided by its best;
+  // nullopt where the others could have a say in it. The same errors.
+  absl::StatusOr<std::optional<int32_t>> SampleTop(const TopLogits& top,
+                                                   int64_t position);
 
  private:
   struct Candidate {
     int32_t id;
     float logit;
-    double weight;  // exp(logit - largest), unnormalised probability
+    double weight;  // exp((logit - largest) / temperature)
   };
   struct Seen {
     bool in_prompt = false;
     int64_t outputs = 0;
   };
+  // What is certain of the tokens that are candidates, and of the others.
+  struct Row {
+    size_t ahead;           // so many, the best, come before all others
+    double heaviest_other;  // no other weighs more
+    double low, high;       // bounds of the sum of all weights
+  };
 
+  static bool Better(const Candidate& a, const Candidate& b);
   void ApplyPenalties(absl::Span<float> logits) const;
+  // The same of the best of a row. Returns how many tokens that are not among
+  // them it would change.
+  int64_t ApplyPenalties(TopLogits& top) const;
+  float Penalize(float logit, const Seen& seen) const;
   void AddCandidate(int32_t id, float logit, double largest);
-  // One of the candidates.
-  int32_t Draw(int64_t position);
-  void KeepTopK();
-  void KeepTypical();
-  void KeepTopP();
-  void KeepMinP();
+  // Makes candidates of the best; `penalized` are the same ones, changed.
+  Row RowOf(const TopLogits& top, const TopLogits& penalized, int64_t unknown,
+            float best);
+  // Of candidates that are all there is.
+  Row WholeRow() const;
+
+  // One of the candidates, or nullopt where others could be drawn, too.
+  std::optional<int32_t> Draw(Row row, int64_t position);
+  // Each leaves fewer candidates, which are all there is then; false where that
+  // takes to know the others.
+  bool KeepTopK(Row& row);
+  bool KeepTypical(Row& row);
+  bool KeepTopP(Row& row);
+  bool KeepMinP(Row& row);
+  // The fewest candidates, the best, whose weights sum to that share of the
+  // row's. They are first then, in order.
+  std::optional<size_t> BestThatReach(double share, const Row& row);
+  size_t BestThatSumTo(double mass);
 
   SamplingOptions options_;
+  bool penalizes_ = false;  // some logits change
+  bool raises_ = false;     // some of those may grow
   absl::flat_hash_map<int32_t, Seen> seen_;
   std::vector<Candidate> candidates_;  // scratch, kept between calls
 };

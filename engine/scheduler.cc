@@ -134,6 +134,7 @@ void Scheduler::Commit(const std::vector<ScheduledChunk>& step) {
   const int64_t page_size = pages_->page_size();
   for (const ScheduledChunk& chunk : step) {
     Sequence& sequence = *chunk.sequence;
+    if (sequence.pages.empty()) continue;  // removed since
     sequence.computed_tokens = chunk.begin + chunk.count;
     if (!reuse_) continue;
     const int64_t full = sequence.computed_tokens / page_size;

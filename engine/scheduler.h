@@ -62,7 +62,8 @@ class Scheduler {
   // The chunks of the next step; empty only where idle. Pages for every row
   // are held.
   std::vector<ScheduledChunk> Plan();
-  // The step has run: counts its tokens as computed, publishes full pages.
+  // The step has run: counts its tokens as computed, publishes full pages. What
+  // was removed since Plan is left out.
   void Commit(const std::vector<ScheduledChunk>& step);
 
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }

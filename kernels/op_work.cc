@@ -160,7 +160,8 @@ OpWork Work(const SoftcapArgs& args) {
 }
 
 OpWork Work(const TopLogitsArgs& args) {
-  const int64_t written = kTopLogits * (kFloat + 4);  // logit, id
+  const int64_t written =
+      kTopLogits * (kFloat + 4) + kFloat;  // id, logit, mass
   return {.bytes = args.num_rows * (kFloat * args.dim + written)};
 }
 

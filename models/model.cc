@@ -141,6 +141,30 @@ absl::Status CheckNoFallback(const kernels::Backend& backend) {
 
 }  // namespace
 
+// The best logits of `rows` rows as they lie on a device, in numbers of 4
+// bytes: all ids, all logits, all masses.
+class TopLogitsBlock {
+ public:
+  explicit TopLogitsBlock(int64_t rows) : rows_(rows) {}
+  int64_t logits() const { return rows_ * kernels::kTopLogits; }
+  int64_t masses() const { return 2 * logits(); }
+  int64_t num_bytes() const { return (masses() + rows_) * 4; }
+
+  void Split(const std::vector<float>& block, absl::Span<TopLogits> top) const {
+    const float* id = block.data();
+    const float* mass = id + masses();
+    for (TopLogits& best : top) {
+      memcpy(best.id.data(), id, sizeof(best.id));
+      memcpy(best.logit.data(), id + logits(), sizeof(best.logit));
+      best.mass = *mass++;
+      id += kernels::kTopLogits;
+    }
+  }
+
+ private:
+  int64_t rows_;
+};
+
 struct Model::State {
   Config config;
   ModelOptions options;
@@ -151,9 +175,9 @@ struct Model::State {
   kernels::Buffer workspace;
   std::unique_ptr<StepInputsBlock> inputs;
   std::unique_ptr<Transformer> transformer;
-  // As many rows as a step wanted so far: logits, and ids and logits of the
-  // best.
+  // As many rows as a step wanted so far: logits, and the best of them.
   kernels::Buffer device_logits, device_top;
+  int64_t top_rows = 0;  // of the last step, if it was a ForwardTop
   std::unique_ptr<RecordedSteps> recorded;  // null: none is
 
   absl::Status Start(const ModelOptions& wanted);
@@ -165,10 +189,11 @@ struct Model::State {
   absl::Status CheckRows(const Batch& batch) const;
   absl::Status CheckHost() const;
   absl::Status RunOnDevice(const StepInputs& in, KvCache& cache,
-                           absl::Span<float> logits, absl::Span<TopLogits> top);
+                           absl::Span<float> logits, absl::Span<TopLogits> top,
+                           const Meanwhile& meanwhile);
   absl::Status RunAndSettle(const StepInputs& in, KvCache& cache,
-                            absl::Span<float> logits,
-                            absl::Span<TopLogits> top);
+                            absl::Span<float> logits, absl::Span<TopLogits> top,
+                            const Meanwhile& meanwhile);
 };
 
 // What only the host's memory allows.
@@ -315,6 +340,11 @@ absl::Status Model::State::Check(const Batch& batch,
     }
     last = row;
   }
+  if (!batch.temperature.empty() &&
+      batch.temperature.size() != batch.logit_rows.size()) {
+    return BadBatch("temperatures", std::ssize(batch.logit_rows),
+                    std::ssize(batch.temperature));
+  }
   return kernels::Validate(ViewOf(batch), cache.Layer(0));
 }
 
@@ -325,11 +355,12 @@ absl::Status Model::State::CheckHost() const {
       "model: want device cpu to run layer by layer, found {}", backend.name));
 }
 
-// Runs a step and fetches all logits, or the best of every row where `top` is
-// not empty.
+// Enqueues a step, then runs `meanwhile`, then fetches all logits, or the best
+// of every row where `top` is not empty.
 absl::Status Model::State::RunOnDevice(const StepInputs& in, KvCache& cache,
                                        absl::Span<float> logits,
-                                       absl::Span<TopLogits> top) {
+                                       absl::Span<TopLogits> top,
+                                       const Meanwhile& meanwhile) {
   kernels::Device* const device = backend.device;
   const int64_t rows = in.num_logit_rows;
   const auto reserve = [&](kernels::Buffer& buffer, int64_t num_bytes) {
@@ -339,49 +370,47 @@ absl::Status Model::State::RunOnDevice(const StepInputs& in, KvCache& cache,
     return absl::OkStatus();
   };
   const int64_t logit_bytes = rows * config.vocab_size * 4;
-  const int64_t top_bytes = std::ssize(top) * int64_t{sizeof(TopLogits)};
+  const TopLogitsBlock block(std::ssize(top));
   ZQFP_RETURN_IF_ERROR(reserve(device_logits, logit_bytes));
-  ZQFP_RETURN_IF_ERROR(reserve(device_top, top_bytes));
+  ZQFP_RETURN_IF_ERROR(reserve(device_top, block.num_bytes()));
   auto* const y = static_cast<float*>(device_logits.data());
-  auto* const id = static_cast<int32_t*>(device_top.data());
+  auto* const best = static_cast<float*>(device_top.data());
   const auto enqueue = [&] {
     transformer->Run(in, cache, y);
     if (top.empty()) return;
-    backend.ops.top_logits(
-        {.num_rows = rows,
-         .dim = config.vocab_size,
-         .x = y,
-         .id = id,
-         .logit = reinterpret_cast<float*>(id) + rows * kernels::kTopLogits},
-        exec());
+    backend.ops.top_logits({.num_rows = rows,
+                            .dim = config.vocab_size,
+                            .x = y,
+                            .temperature = in.temperature,
+                            .id = reinterpret_cast<int32_t*>(best),
+                            .logit = best + block.logits(),
+                            .mass = best + block.masses()},
+                           exec());
   };
   if (recorded != nullptr) {
     ZQFP_RETURN_IF_ERROR(
         recorded->Run(RecordedSteps::KeyOf(in, cache, config.num_layers,
-                                           {y, top.empty() ? nullptr : id}),
+                                           {y, top.empty() ? nullptr : best}),
                       enqueue));
   } else {
     enqueue();
   }
+  top_rows = std::ssize(top);
+  if (meanwhile) meanwhile();
   if (rows == 0) return device->Synchronize();
   if (top.empty()) return device->Download(y, logit_bytes, logits.data());
-  std::vector<int32_t> found(static_cast<size_t>(top_bytes) / 4);
-  ZQFP_RETURN_IF_ERROR(device->Download(id, top_bytes, found.data()));
-  const int32_t* from = found.data();
-  for (TopLogits& best : top) {
-    std::copy_n(from, best.id.size(), best.id.begin());
-    memcpy(best.logit.data(), from + rows * kernels::kTopLogits,
-           sizeof(best.logit));
-    from += kernels::kTopLogits;
-  }
+  std::vector<float> found(static_cast<size_t>(block.num_bytes()) / 4);
+  ZQFP_RETURN_IF_ERROR(device->Download(best, block.num_bytes(), found.data()));
+  block.Split(found, top);
   return absl::OkStatus();
 }
 
 // RunOnDevice, and what the profile has noted of it.
 absl::Status Model::State::RunAndSettle(const StepInputs& in, KvCache& cache,
                                         absl::Span<float> logits,
-                                        absl::Span<TopLogits> top) {
-  ZQFP_RETURN_IF_ERROR(RunOnDevice(in, cache, logits, top));
+                                        absl::Span<TopLogits> top,
+                                        const Meanwhile& meanwhile) {
+  ZQFP_RETURN_IF_ERROR(RunOnDevice(in, cache, logits, top, meanwhile));
   return options.profile != nullptr ? options.profile->Settle()
                                     : absl::OkStatus();
 }
@@ -418,7 +447,8 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Random(
 }
 
 absl::Status Model::Forward(const Batch& batch, KvCache& cache,
-                            absl::Span<float> logits) {
+                            absl::Span<float> logits,
+                            const Meanwhile& meanwhile) {
   State& state = *state_;
   ZQFP_RETURN_IF_ERROR(state.Check(batch, cache));
   const size_t wanted =
@@ -429,7 +459,10 @@ absl::Status Model::Forward(const Batch& batch, KvCache& cache,
   }
   if (batch.token_ids.empty()) return absl::OkStatus();
   ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state.inputs->Fill(batch));
-  if (device() != nullptr) return state.RunAndSettle(in, cache, logits, {});
+  if (device() != nullptr) {
+    return state.RunAndSettle(in, cache, logits, {}, meanwhile);
+  }
+  if (meanwhile) meanwhile();
   state.transformer->Run(in, cache, logits.data());
   return absl::OkStatus();
 }
@@ -440,7 +473,8 @@ int64_t Model::MostTopRows() const {
 }
 
 absl::Status Model::ForwardTop(const Batch& batch, KvCache& cache,
-                               absl::Span<TopLogits> top) {
+                               absl::Span<TopLogits> top,
+                               const Meanwhile& meanwhile) {
   State& state = *state_;
   ZQFP_RETURN_IF_ERROR(state.Check(batch, cache));
   const auto rows = static_cast<int64_t>(batch.logit_rows.size());
@@ -457,7 +491,22 @@ absl::Status Model::ForwardTop(const Batch& batch, KvCache& cache,
   }
   if (batch.token_ids.empty()) return absl::OkStatus();
   ZQFP_ASSIGN_OR_RETURN(const StepInputs in, state.inputs->Fill(batch));
-  return state.RunAndSettle(in, cache, {}, top);
+  return state.RunAndSettle(in, cache, {}, top, meanwhile);
+}
+
+absl::Status Model::FetchLogits(int64_t row, absl::Span<float> logits) {
+  State& state = *state_;
+  if (row < 0 || row >= state.top_rows) {
+    return BadBatch("a row below those of the last best logits", state.top_rows,
+                    row);
+  }
+  const int64_t vocab_size = state.config.vocab_size;
+  if (std::ssize(logits) != vocab_size) {
+    return BadBatch("logits", vocab_size, std::ssize(logits));
+  }
+  const auto* const y = static_cast<const float*>(state.device_logits.data());
+  return device()->Download(y + row * vocab_size, vocab_size * 4,
+                            logits.data());
 }
 
 absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {

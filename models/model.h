@@ -5,6 +5,7 @@
 // A loaded model: from a directory of files to logits.
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,7 @@ struct ModelOptions {
 struct TopLogits {
   std::array<int32_t, kernels::kTopLogits> id;
   std::array<float, kernels::kTopLogits> logit;
+  float mass = 0;
 };
 
 // The tokens of one step (kernels::RaggedBatchView has the meaning).
@@ -75,6 +77,8 @@ struct Batch {
   // context_len), so that a chunked prompt equals a whole one.
   std::vector<int32_t> rope_length;
   std::vector<int32_t> logit_rows;  // rows whose logits are wanted, ascending
+  // [logit_rows]: of TopLogits::mass; 0 where it is not wanted. Or empty: all.
+  std::vector<float> temperature;
 };
 
 // What --explain and the memory plan show of one linear layer.
@@ -110,15 +114,22 @@ class Model {
   // One step: runs the tokens, extends the cache, writes
   // logits [logit_rows.size(), vocab_size]. A batch that breaks a limit
   // (ids, positions, pages) is an InvalidArgument and leaves the cache alone.
+  // `meanwhile`, where there is one, is called once the step is valid: on a
+  // device while that computes.
+  using Meanwhile = std::function<void()>;
   absl::Status Forward(const Batch& batch, KvCache& cache,
-                       absl::Span<float> logits);
+                       absl::Span<float> logits,
+                       const Meanwhile& meanwhile = {});
 
   // The same step, but of every logit row only the best come from the device:
   // `top` [logit_rows.size()]. Where MostTopRows allows as many rows.
   absl::Status ForwardTop(const Batch& batch, KvCache& cache,
-                          absl::Span<TopLogits> top);
+                          absl::Span<TopLogits> top,
+                          const Meanwhile& meanwhile = {});
   // Most logit rows of a ForwardTop; 0 where the logits are at hand anyway.
   int64_t MostTopRows() const;
+  // All logits [vocab_size] of one of the logit rows of the last ForwardTop.
+  absl::Status FetchLogits(int64_t row, absl::Span<float> logits);
 
   // Layer by layer, for work that changes weights on the way: Forward is Embed,
   // then every layer, then the head. Unimplemented on a device.

@@ -31,8 +31,8 @@ constexpr int64_t kLeastContext = 256;
 
 // Where every array stands in the block.
 struct StepInputsBlock::Offsets {
-  int64_t ids, token_begin, context_len, page_table, logit_rows, positions;
-  int64_t cos, sin, local_cos, local_sin;
+  int64_t ids, token_begin, context_len, page_table, logit_rows, temperature;
+  int64_t positions, cos, sin, local_cos, local_sin;
   int64_t page_table_stride;
   int64_t num_bytes = 0;
 
@@ -47,6 +47,7 @@ struct StepInputsBlock::Offsets {
     context_len = Take(static_cast<int64_t>(batch.context_len.size()));
     page_table = Take(static_cast<int64_t>(batch.context_len.size()) * stride);
     logit_rows = Take(static_cast<int64_t>(batch.logit_rows.size()));
+    temperature = Take(static_cast<int64_t>(batch.logit_rows.size()));
     positions = Take(rotary ? 0 : rows);
     cos = Take(angles);
     sin = Take(angles);
@@ -104,6 +105,9 @@ void StepInputsBlock::FillHost(const Batch& batch, const Offsets& at) {
     std::fill(row + entries, row + at.page_table_stride, 0);
   }
   put(batch.logit_rows, at.logit_rows);
+  float* const temperature = floats(at.temperature);
+  std::fill_n(temperature, batch.logit_rows.size(), 0.0f);
+  std::copy(batch.temperature.begin(), batch.temperature.end(), temperature);
   if (config_.positions != PositionKind::kRotary) {
     return FillPositions(batch, ints(at.positions));
   }
@@ -143,6 +147,7 @@ absl::StatusOr<StepInputs> StepInputsBlock::Fill(const Batch& batch) {
       .batch = ViewOf(batch),
       .num_logit_rows = static_cast<int64_t>(batch.logit_rows.size()),
       .logit_rows = ints(at.logit_rows),
+      .temperature = floats(at.temperature),
       .positions = ints(at.positions),
       .cos = floats(at.cos),
       .sin = floats(at.sin),

@@ -23,6 +23,7 @@ struct StepInputs {
   kernels::RaggedBatchView batch;
   int64_t num_logit_rows = 0;
   const int32_t* logit_rows = nullptr;  // [num_logit_rows]
+  const float* temperature = nullptr;   // [num_logit_rows]
   const int32_t* positions = nullptr;   // [num_tokens], rows of learned ones
   const float* cos = nullptr;           // [num_tokens, rotary_dim / 2]
   const float* sin = nullptr;

@@ -262,19 +262,28 @@ struct SoftcapArgs {
 inline constexpr int kTopLogits = 64;
 inline constexpr int64_t kMostTopLogitRows = 256;
 
+// How far TopLogitsArgs::mass may be from the sum, of it.
+inline constexpr double kTopMassError = 0x1p-15;
+
 // TopLogits: the kTopLogits largest entries of every row, largest first, of
-// equal ones that with the smaller index first
-//   shapes   x [num_rows, dim]; id, logit [num_rows, kTopLogits]
-//   dtypes   x, logit f32; id int32
-//   numerics exact; -0 equals 0. NaN and +infinity come before all others, in
-//            the order of their indices. Short rows end with -1, -infinity.
+// equal ones that with the smaller index first; and what all entries weigh
+//   mass[r] = sum_i exp((x[r, i] - max_j x[r, j]) / temperature[r])
+//   shapes   x [num_rows, dim]; id, logit [num_rows, kTopLogits]; temperature,
+//            mass [num_rows]
+//   dtypes   x, logit, temperature, mass f32; id int32
+//   numerics the entries are exact; -0 equals 0. NaN and +infinity come before
+//            all others, in the order of their indices, and leave no mass to
+//            rely on. Short rows end with -1, -infinity. The mass is off by
+//            kTopMassError of it at most; 0 where the temperature is 0.
 //   note     of devices only, from which a sampler need not fetch all logits
 struct TopLogitsArgs {
   int64_t num_rows = 0;
   int64_t dim = 0;
   const float* x = nullptr;
+  const float* temperature = nullptr;
   int32_t* id = nullptr;
   float* logit = nullptr;
+  float* mass = nullptr;
 };
 
 // Most weights of FusedOps::matmul_a8_group.

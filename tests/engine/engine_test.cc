@@ -8,15 +8,12 @@
 #include <limits>
 #include <thread>
 
-#include "kernels/backend.h"
-#include "tests/device_backends.h"
 #include "tests/engine/tiny.h"
 
 namespace zqfp {
 namespace {
 
 using testing::ByteTokenizer;
-using testing::DeviceBackends;
 using ::testing::HasSubstr;
 using testing::TinyConfig;
 using testing::TinyModel;
@@ -54,33 +51,6 @@ GenerateOptions Sampled(int64_t max_tokens, uint64_t seed) {
   options.sampling = {
       .temperature = 1.0, .repetition_penalty = 1.1, .seed = seed};
   return options;
-}
-
-// On a device the best logits are fetched where they decide. A bias of nothing
-// has all of them fetched.
-TEST(EngineOnADevice, TheBestLogitsDecideAsAllDo) {
-  for (const std::string& backend : DeviceBackends()) {
-    const ByteTokenizer tokenizer;
-    auto model = Model::Random(TinyQuantizedConfig(), 7,
-                               {.num_threads = 1, .backend = backend});
-    ASSERT_TRUE(model.ok()) << model.status();
-    ASSERT_GT((*model)->MostTopRows(), 0);
-    auto engine = Engine::Create(model->get(), &tokenizer, {.page_size = 8});
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    for (const int64_t top_k : {0, 5, 64}) {
-      GenerateOptions options = Greedy(12);
-      options.sampling = {.temperature = top_k == 0 ? 0.0 : 1.0,
-                          .top_k = top_k,
-                          .top_p = 0.95,
-                          .seed = 3};
-      const auto best = (*engine)->Run({TinyPrompt(1, 20), options});
-      options.sampling.logit_bias = {{0, 0.0f}};
-      const auto all = (*engine)->Run({TinyPrompt(1, 20), options});
-      ASSERT_TRUE(best.ok() && all.ok()) << best.status() << all.status();
-      EXPECT_EQ(best->ids.size(), 12u);
-      EXPECT_EQ(best->ids, all->ids) << backend << " top_k " << top_k;
-    }
-  }
 }
 
 class EngineOnFormats : public ::testing::TestWithParam<int> {

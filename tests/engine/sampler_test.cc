@@ -278,8 +278,10 @@ TEST(Sampler, NumbersThatAreNotFiniteAreErrors) {
                    .ok());
 }
 
-// What a device finds of a row, by definition.
-TopLogits TopOf(const std::vector<float>& logits) {
+// What a device finds of a row, by definition, but for the error that its mass
+// may have: `error` of the most.
+TopLogits TopOf(const std::vector<float>& logits, double temperature = 0,
+                double error = 0) {
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   const auto is_number = [&](int32_t id) { return logits[id] < kInfinity; };
@@ -292,16 +294,22 @@ TopLogits TopOf(const std::vector<float>& logits) {
     top.id[i] = i < ids.size() ? ids[i] : -1;
     top.logit[i] = i < ids.size() ? logits[ids[i]] : -kInfinity;
   }
+  double mass = 0;
+  for (const float logit : logits) {
+    mass += std::exp((double{logit} - top.logit[0]) / temperature);
+  }
+  mass *= 1 + error * kernels::kTopMassError;
+  top.mass = temperature > 0 ? static_cast<float>(mass) : 0;
   return top;
 }
 
-// From the best logits as from all, in every combination of cuts.
+// From the best logits as from all, in every combination of cuts; where no more
+// than they can be drawn, in any case.
 TEST(Sampler, TheBestDecideAsAllDo) {
   for (const size_t size : {1, 5, 64, 700}) {
     for (const float spread : {0.0f, 0.5f, 4.0f}) {  // 0: all are equal
       const std::vector<float> logits =
           RandomLogits(static_cast<uint32_t>(size), size, spread);
-      const TopLogits top = TopOf(logits);
       for (int cut = 0; cut < 64; ++cut) {
         const SamplingOptions options = {.temperature = cut & 1 ? 1.3 : 1e-3,
                                          .top_k = cut & 2 ? 64 : 1 + cut,
@@ -310,10 +318,9 @@ TEST(Sampler, TheBestDecideAsAllDo) {
                                          .min_p = cut & 16 ? 0.05 : 0,
                                          .seed = static_cast<uint64_t>(cut)};
         Sampler sampler(cut & 32 ? SamplingOptions{} : options);
-        ASSERT_TRUE(sampler.NeedsOnlyTop());
         for (int64_t position = 0; position < 5; ++position) {
           std::vector<float> all = logits;
-          ASSERT_EQ(*sampler.SampleTop(top, position),
+          ASSERT_EQ(*sampler.SampleTop(TopOf(logits), position),
                     *sampler.Sample(absl::MakeSpan(all), position))
               << size << " logits, cut " << cut;
         }
@@ -322,13 +329,98 @@ TEST(Sampler, TheBestDecideAsAllDo) {
   }
 }
 
-TEST(Sampler, TheBestDoNotDecideWhereOthersCould) {
-  EXPECT_FALSE(Sampler({.temperature = 1}).NeedsOnlyTop());
-  EXPECT_FALSE(Sampler({.temperature = 1, .top_k = 65}).NeedsOnlyTop());
-  EXPECT_FALSE(Sampler({.repetition_penalty = 1.1}).NeedsOnlyTop());
-  EXPECT_FALSE(Sampler({.presence_penalty = 0.1}).NeedsOnlyTop());
-  EXPECT_FALSE(Sampler({.frequency_penalty = -0.1}).NeedsOnlyTop());
-  EXPECT_FALSE(Sampler({.logit_bias = {{3, -1.0f}}}).NeedsOnlyTop());
+// Draws at many positions of many rows from the best and from all: the same
+// token, or none. Returns the share of tokens.
+double ShareDecided(const SamplingOptions& options, size_t size, float spread,
+                    int64_t num_seen) {
+  constexpr int kRows = 8, kPositions = 40;
+  int decided = 0;
+  for (uint32_t row = 0; row < kRows; ++row) {
+    const std::vector<float> logits = RandomLogits(100 + row, size, spread);
+    std::vector<int32_t> ids(size);
+    std::iota(ids.begin(), ids.end(), 0);
+    // Half of what was seen is likely, the rest anything.
+    std::shuffle(ids.begin(), ids.end(), std::mt19937(row));
+    const auto half = ids.begin() + num_seen / 2;
+    std::partial_sort(half, half + num_seen / 2, ids.end(),
+                      [&](int a, int b) { return logits[a] > logits[b]; });
+    Sampler sampler(options);
+    sampler.AddPrompt({ids.data(), static_cast<size_t>(num_seen)});
+    for (int64_t i = 0; i < num_seen; i += 3) sampler.AddOutput(ids[i]);
+    for (int64_t position = 0; position < kPositions; ++position) {
+      const double error = position % 3 - 1;  // the most, either way
+      const auto id = sampler.SampleTop(
+          TopOf(logits, options.temperature, error), position);
+      EXPECT_TRUE(id.ok()) << id.status();
+      if (!id.ok() || !id->has_value()) continue;
+      ++decided;
+      std::vector<float> all = logits;
+      EXPECT_EQ(**id, *sampler.Sample(absl::MakeSpan(all), position))
+          << "row " << row << " position " << position;
+    }
+  }
+  return decided / double{kRows * kPositions};
+}
+
+// What chats ask for, of rows where a few tokens have most of the mass.
+TEST(Sampler, TheBestDecideAlmostAlways) {
+  EXPECT_EQ(ShareDecided({}, 8000, 4, 0), 1);
+  EXPECT_GT(ShareDecided({.temperature = 0.6, .top_p = 0.9}, 8000, 4, 0), 0.99);
+  EXPECT_GT(ShareDecided({.temperature = 1, .min_p = 0.05}, 8000, 4, 0), 0.99);
+  EXPECT_GT(ShareDecided({.temperature = 1}, 8000, 4, 0), 0.7);
+  EXPECT_GT(ShareDecided({.temperature = 0.7,
+                          .top_k = 20,
+                          .top_p = 0.8,
+                          .repetition_penalty = 1.05},
+                         8000, 4, 300),
+            0.99);
+  EXPECT_GT(ShareDecided({.repetition_penalty = 1.1}, 8000, 4, 60), 0.99);
+  EXPECT_GT(ShareDecided({.temperature = 0.6,
+                          .top_p = 0.9,
+                          .presence_penalty = 0.5,
+                          .logit_bias = {{17, -3.0f}, {17, -1.0f}}},
+                         8000, 4, 30),
+            0.7);
+}
+
+// Rows of all kinds, where the best rarely or never decide: never another
+// token.
+TEST(Sampler, TheBestLeaveItWhereOthersCount) {
+  for (const float spread : {0.0f, 0.3f, 1.0f, 2.0f, 8.0f}) {
+    for (const size_t size : {60, 64, 65, 300}) {
+      for (const double temperature : {0.0, 1e-3, 0.7, 30.0, 1e4}) {
+        ShareDecided({.temperature = temperature}, size, spread, 0);
+        ShareDecided({.temperature = temperature,
+                      .top_p = 0.95,
+                      .min_p = 0.01,
+                      .repetition_penalty = 1.3,
+                      .frequency_penalty = 0.1,
+                      .logit_bias = {{3, -kInfinity}, {7, -0.5f}}},
+                     size, spread, 20);
+        ShareDecided({.temperature = temperature, .min_p = 0.3}, size, spread,
+                     0);
+        ShareDecided({.temperature = temperature, .repetition_penalty = 10},
+                     size, spread, static_cast<int64_t>(size) / 4 * 2);
+        ShareDecided({.temperature = temperature,
+                      .top_k = 40,
+                      .typical_p = 0.9,
+                      .presence_penalty = 1},
+                     size, spread, 20);
+      }
+    }
+  }
+  EXPECT_EQ(ShareDecided({.temperature = 1, .typical_p = 0.9}, 700, 4, 0), 0);
+  EXPECT_EQ(ShareDecided({.temperature = 1, .top_k = 65}, 700, 4, 0), 0);
+  EXPECT_EQ(ShareDecided({.repetition_penalty = 0.9}, 700, 4, 0), 0);
+  EXPECT_EQ(ShareDecided({.presence_penalty = -0.1}, 700, 4, 0), 0);
+  EXPECT_EQ(ShareDecided({.frequency_penalty = -0.1}, 700, 4, 0), 0);
+  EXPECT_EQ(ShareDecided({.logit_bias = {{3, 1.0f}}}, 700, 4, 0), 0);
+  // Of equal ones the first 64 are the first to be drawn.
+  EXPECT_LT(ShareDecided({.temperature = 1}, 700, 0, 0), 0.2);
+  // A device that was not told the temperature.
+  const TopLogits top = TopOf(RandomLogits(1, 700, 4));
+  EXPECT_EQ(*Sampler({.temperature = 1, .top_p = 0.9}).SampleTop(top, 1),
+            std::nullopt);
 }
 
 TEST(Sampler, TheSameErrorsOfTheBest) {

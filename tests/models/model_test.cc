@@ -65,6 +65,21 @@ TEST(ModelForward, RunsASoundStep) {
   EXPECT_EQ(step.Run(), absl::OkStatus());
 }
 
+// Once a step, and only of one that runs.
+TEST(ModelForward, CallsMeanwhileOnce) {
+  Step step;
+  int calls = 0;
+  const auto run = [&] {
+    return step.model->Forward(step.batch, step.cache,
+                               absl::MakeSpan(step.logits), [&] { ++calls; });
+  };
+  EXPECT_EQ(run(), absl::OkStatus());
+  EXPECT_EQ(calls, 1);
+  step.batch.token_ids[1] = -1;
+  EXPECT_FALSE(run().ok());
+  EXPECT_EQ(calls, 1);
+}
+
 // The host has all logits at hand.
 TEST(ModelForward, TheBestLogitsAreADevicesBusiness) {
   Step step;
@@ -75,6 +90,8 @@ TEST(ModelForward, TheBestLogitsAreADevicesBusiness) {
             absl::StatusCode::kUnimplemented);
   step.batch.logit_rows.clear();
   EXPECT_FALSE(step.model->ForwardTop(step.batch, step.cache, {}).ok());
+  EXPECT_FALSE(
+      step.model->FetchLogits(0, absl::MakeSpan(step.logits).first(48)).ok());
 }
 
 // A batch may come from a scheduler's bug or a caller of the library: each
@@ -90,6 +107,7 @@ TEST(ModelForward, RefusesEveryBrokenBatchAndLeavesTheCacheAlone) {
          b.context_len[1] = 3;
        }},
       {"no end", [](Batch& b) { b.token_begin.pop_back(); }},
+      {"a temperature too few", [](Batch& b) { b.temperature = {1.0f}; }},
       {"an empty begin", [](Batch& b) { b.token_begin.clear(); }},
       {"an end beyond", [](Batch& b) { b.token_begin[2] = 6; }},
       {"begins that fall", [](Batch& b) { b.token_begin[1] = 6; }},

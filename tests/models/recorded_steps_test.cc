@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -69,23 +70,51 @@ TEST(RecordedSteps, TheBestLogitsAreThoseOfForward) {
                          .page_table = {1, 2},
                          .page_table_stride = 1,
                          .rope_length = {3, 2},
-                         .logit_rows = {2, 4}};
+                         .logit_rows = {2, 4},
+                         .temperature = {0.0f, 0.5f}};
     const auto vocab = static_cast<size_t>((*model)->config().vocab_size);
     std::vector<float> logits(2 * vocab);
     std::vector<TopLogits> top(2);
+    std::vector<float> fetched(vocab);
+    int calls = 0;
+    const auto meanwhile = [&] { ++calls; };
     for (int round = 0; round < 3; ++round) {
-      ASSERT_TRUE((*model)->Forward(batch, cache, absl::MakeSpan(logits)).ok());
-      ASSERT_TRUE((*model)->ForwardTop(batch, cache, absl::MakeSpan(top)).ok());
+      ASSERT_TRUE((*model)
+                      ->Forward(batch, cache, absl::MakeSpan(logits), meanwhile)
+                      .ok());
+      EXPECT_FALSE((*model)->FetchLogits(0, absl::MakeSpan(fetched)).ok());
+      ASSERT_TRUE((*model)
+                      ->ForwardTop(batch, cache, absl::MakeSpan(top), meanwhile)
+                      .ok());
+      EXPECT_EQ(calls, 2 * round + 2);
+      EXPECT_FALSE((*model)->FetchLogits(2, absl::MakeSpan(fetched)).ok());
+      EXPECT_FALSE((*model)->FetchLogits(-1, absl::MakeSpan(fetched)).ok());
+      EXPECT_FALSE((*model)->FetchLogits(0, absl::MakeSpan(logits)).ok());
+      EXPECT_EQ(top[0].mass, 0);
+      double mass = 0;
+      for (size_t i = 0; i < vocab; ++i) {
+        mass += std::exp((logits[vocab + i] - top[1].logit[0]) / 0.5);
+      }
+      EXPECT_NEAR(top[1].mass, mass, mass * kernels::kTopMassError);
       for (size_t row = 0; row < 2; ++row) {
         const float* values = logits.data() + row * vocab;
         const float* best = std::max_element(values, values + vocab);
         EXPECT_EQ(top[row].id[0], best - values);
+        ASSERT_TRUE((*model)
+                        ->FetchLogits(static_cast<int64_t>(row),
+                                      absl::MakeSpan(fetched))
+                        .ok());
+        EXPECT_TRUE(std::equal(fetched.begin(), fetched.end(), values));
         for (size_t i = 0; i < top[row].id.size() && top[row].id[i] >= 0; ++i) {
           EXPECT_EQ(top[row].logit[i], values[top[row].id[i]]);
         }
       }
     }
     EXPECT_FALSE((*model)->ForwardTop(batch, cache, {}).ok());
+    Batch colder = batch;
+    colder.temperature.clear();
+    ASSERT_TRUE((*model)->ForwardTop(colder, cache, absl::MakeSpan(top)).ok());
+    EXPECT_EQ(top[1].mass, 0) << "of the step before";
   }
 }
 

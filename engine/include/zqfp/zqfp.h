@@ -91,7 +91,9 @@ struct GenerateOptions {
   std::vector<int32_t> stop_ids;   // besides the model's own end tokens
   bool ignore_end_tokens = false;  // go on after the model's end tokens
   // Receives each piece of text as soon as it is certain (whole UTF-8
-  // characters, no part of a stop string). Return false to stop.
+  // characters, no part of a stop string). Return false to stop. On a GPU it
+  // is called while that computes the next token: of the model, it may call
+  // Cancel.
   std::function<bool(const std::string& text)> on_text;
 };
 
