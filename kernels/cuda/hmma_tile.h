@@ -40,7 +40,8 @@ struct HmmaTile {
   static constexpr int kRows = kRowWarps * kWarpRows;
   static constexpr int kTokens = kTokenTiles * kTileTokens;
   static constexpr int kThreads = kMatmulThreads;
-  static constexpr int kStages = 4;
+  // A stage of 8-bit codes is as large as two of four bits.
+  static constexpr int kStages = kCodes == CodeFormat::kE2m1 ? 4 : 3;
 
   // A stage: codes, scales, tokens. Of scales a chunk has up to four groups of
   // 16 columns in e4m3, or two of 32 in f32.
@@ -62,11 +63,11 @@ struct HmmaTile {
   static constexpr int kRingBytes = kDepthWarps * kStages * kStageBytes;
 
   // The sums of a depth group, [kTokens][kSumStride]: four more than the rows,
-  // so that a fragment goes to 32 banks.
+  // so that a fragment goes to 32 banks. They lie behind the ring, which the
+  // next segment fills while those of the last one are added and stored.
   static constexpr int kSumStride = kRows + 4;
   static constexpr int kSumBytes = kTokens * kSumStride * 4;
-  static constexpr int kSharedBytes =
-      kRingBytes > kDepthWarps* kSumBytes ? kRingBytes : kDepthWarps* kSumBytes;
+  static constexpr int kSharedBytes = kRingBytes + kDepthWarps * kSumBytes;
 
   // What a sum of products is short of: layout E's power of two.
   static constexpr float kUnit =
@@ -76,71 +77,81 @@ struct HmmaTile {
   using Sums = float[kWarpSlabs][kTokenTiles][4];
 };
 
-// Where a lane's part of a stage lies, from stage to stage.
-template <class Tile>
-struct StagePlace {
-  uint8_t* codes;
-  uint8_t* scales;
-  uint8_t* tokens;
-  int stage = 0;
-
-  __device__ void Advance() {
-    const bool wraps = stage == Tile::kStages - 1;
-    const int bytes =
-        wraps ? -(Tile::kStages - 1) * Tile::kStageBytes : Tile::kStageBytes;
-    stage = wraps ? 0 : stage + 1;
-    codes += bytes;
-    scales += bytes;
-    tokens += bytes;
-  }
-};
-
 // One warp's share of a segment. All warps of a block call the same functions
-// together. What a lane reads and writes is kept as running pointers, for the
-// loop has few instructions to spare: at the full rate of the memory one
-// multiprocessor has four for a weight.
+// together. The loop has few instructions to spare: at the full rate of the
+// memory one multiprocessor has four for a weight. What a lane reads and writes
+// is therefore a pointer that moves once in kStages chunks and, from there, a
+// constant.
 template <class Tile>
 class HmmaWarp {
  public:
   __device__ HmmaWarp(const TileOperands& operands, const TileSegment& segment)
-      : operands_(operands),
-        lane_(static_cast<int>(threadIdx.x % 32)),
-        row_warp_(static_cast<int>(threadIdx.x / 32) % Tile::kRowWarps),
-        depth_(static_cast<int>(threadIdx.x / 32) / Tile::kRowWarps) {
+      : operands_(&operands), lane_(static_cast<int>(threadIdx.x % 32)) {
+    // From the first lane: so the compiler knows it is one number of the warp.
+    const int warp =
+        __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x / 32), 0);
+    row_warp_ = warp % Tile::kRowWarps;
+    depth_ = warp / Tile::kRowWarps;
     const int length = segment.end - segment.begin;
     chunk_ = segment.begin + length * depth_ / Tile::kDepthWarps;
-    chunk_end_ = segment.begin + length * (depth_ + 1) / Tile::kDepthWarps;
-    most_chunks_ = (length + Tile::kDepthWarps - 1) / Tile::kDepthWarps;
-    fill_chunk_ = chunk_;
-    FindSources(segment);
-    FindPlaces();
+    left_ = segment.begin + length * (depth_ + 1) / Tile::kDepthWarps - chunk_;
+    most_left_ = (length + Tile::kDepthWarps - 1) / Tile::kDepthWarps;
+    FindWeights(segment);
+    FindTokens(segment);
+    for (int* number :
+         {&code_slot_, &scale_place_, &scale_slot_, &token_place_, &token_slot_,
+          &tokens_left_, &whole_pieces_, &group_shift_, &group_mask_}) {
+      Keep(*number);
+    }
+    if constexpr (!Tile::kFineGroups && Tile::kScales != ScaleFormat::kNone) {
+      uint64_t address = reinterpret_cast<uint64_t>(scales_);
+      Keep(address);
+      scales_ = reinterpret_cast<const uint8_t*>(address);
+    }
   }
 
-  // sums = codes times tokens times group scales.
+  // Starts the copies of all stages but one, when nobody reads the ring.
+  // Weights are there before the kernel before this one is done, so their
+  // copies begin before it is.
+  __device__ void FillFirstStages() {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      if (left_ > i) CopyWeights(i);
+    }
+    AwaitInputs();
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      if (left_ > i) CopyTokens(i);
+      CopyAsyncCommit();
+    }
+  }
+
+  // sums = codes times tokens times group scales, after FillFirstStages.
   __device__ void Multiply(typename Tile::Sums& sums) {
-    FillFirstStages();
     Clear(sums);
     typename Tile::Sums group;
     Clear(group);
     // With tokens shared by several warps all of the block go on together.
-    int steps = Tile::kRowWarps == 1 ? chunk_end_ - chunk_ : most_chunks_;
+    int steps = Tile::kRowWarps == 1 ? left_ : most_left_;
 #pragma unroll 1
-    for (; steps > 0; --steps) {
-      CopyAsyncWait<Tile::kStages - 2>();
-      // The others see the stage, and are done with the one to be filled.
-      Meet();
-      FillWeights();
-      FillTokens();
-      if (chunk_ < chunk_end_) MultiplyChunk(group, sums);
-      ++chunk_;
-      from_.Advance();
+    for (; steps > 0; steps -= Tile::kStages) {
+#pragma unroll
+      for (int i = 0; i < Tile::kStages; ++i) {
+        if (i >= steps) break;
+        CopyAsyncWait<Tile::kStages - 2>();
+        // The others see the stage, and are done with the one to be filled.
+        Meet();
+        Fill(i + kAhead);
+        if (left_ > i) MultiplyChunk(i, group, sums);
+      }
+      Advance();
     }
     CopyAsyncWait<0>();
   }
 
   // Writes the sums to those of the depth group, [token][row].
-  __device__ void Store(const typename Tile::Sums& sums, float* shared) const {
-    float* to = shared + depth_ * Tile::kTokens * Tile::kSumStride +
+  __device__ void Store(const typename Tile::Sums& sums) const {
+    float* to = SharedSums() + depth_ * Tile::kTokens * Tile::kSumStride +
                 row_warp_ * kWarpRows + lane_ / 4;
     for (int s = 0; s < kWarpSlabs; ++s) {
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
@@ -153,9 +164,16 @@ class HmmaWarp {
     }
   }
 
+  // [kDepthWarps][kTokens][kSumStride]
+  __device__ static float* SharedSums() {
+    return reinterpret_cast<float*>(DynamicShared() + Tile::kRingBytes);
+  }
+
  private:
   static constexpr int kGroupBytes =  // scales of a slab and group
       kSlabRows * static_cast<int>(ScaleBytes(Tile::kScales));
+  // A stage is filled so many chunks before it is read.
+  static constexpr int kAhead = Tile::kStages - 1;
 
   __device__ static void Meet() {
     if constexpr (Tile::kRowWarps == 1) {
@@ -173,136 +191,154 @@ class HmmaWarp {
     }
   }
 
+  // Keeps a number at hand: from where it stands the compiler cannot make it
+  // anew at each use, out of the thread's index, as it otherwise would.
+  template <typename T>
+  __device__ void Keep(T& number) const {
+    number = __shfl_sync(0xffffffffu, number, lane_);
+  }
+
+  // The stage of the chunk i after the current one.
+  __device__ static uint8_t* Stage(int i) {
+    return DynamicShared() + i % Tile::kStages * Tile::kStageBytes;
+  }
+
   // A slab beyond the weight is a copy of the last one, and not stored.
   __device__ static int64_t SlabWithin(const PackedWeight& w, int64_t slab) {
     return slab < w.num_slabs ? slab : w.num_slabs - 1;
   }
 
-  // Where this lane's first copies come from.
-  __device__ void FindSources(const TileSegment& segment) {
-    const PackedWeight& w = operands_.weight;
+  // This lane's part of the weights: where it is copied from and to.
+  __device__ void FindWeights(const TileSegment& segment) {
+    const PackedWeight& w = operands_->weight;
     const int64_t slab = segment.first_row / kSlabRows + row_warp_ * kWarpSlabs;
     for (int s = 0; s < kWarpSlabs; ++s) {
       codes_[s] = w.codes + lane_ * 16 +
-                  (SlabWithin(w, slab + s) * w.num_chunks + chunk_) *
+                  (SlabWithin(w, slab + s) * w.num_chunks + chunk_ + kAhead) *
                       Tile::kSlabCodeBytes;
     }
-    const int64_t column = int64_t{chunk_} * kChunkColumns + lane_ % 4 * 16;
-    tokens_ = operands_.tokens + column +
-              (segment.first_token + row_warp_ * kTileTokens + lane_ / 4) *
-                  operands_.k;
-    columns_left_ = static_cast<int>(operands_.k - column);
-    const int64_t tokens_left = operands_.m - segment.first_token;
-    tokens_left_ = static_cast<int>(
-        tokens_left < Tile::kTokens ? tokens_left : Tile::kTokens);
-    if constexpr (Tile::kScales != ScaleFormat::kNone) FindScales(slab);
-  }
-
-  // The scales of a chunk's groups are neighbours; a lane has 16 bytes of them.
-  __device__ void FindScales(int64_t slab) {
-    const PackedWeight& w = operands_.weight;
-    const int shift = w.group_shift;
-    scales_step_ = Tile::kFineGroups ? kGroupBytes << (6 - shift) : kGroupBytes;
-    group_mask_ = Tile::kFineGroups ? 0 : (1 << (shift - 6)) - 1;
-    fine_ends_ = shift == 4 ? 0b1111 : 0b1010;
-    const int s = lane_ * 16 / scales_step_;
-    const int at = lane_ * 16 % scales_step_;
-    copies_scales_ = s < kWarpSlabs;
-    scales_slot_ = s * Tile::kSlabScaleBytes + at;
-    const int64_t group = int64_t{chunk_} * kChunkColumns >> shift;
-    scales_ = w.scales + at +
-              (SlabWithin(w, slab + s) * w.num_groups + group) * kGroupBytes;
-  }
-
-  // Stage 0: where this lane's copies go, and where its operands are.
-  __device__ void FindPlaces() {
-    uint8_t* ring =
-        DynamicShared() + depth_ * Tile::kStages * Tile::kStageBytes;
-    uint8_t* codes =  // a lane reads what it has copied
+    const int ring = depth_ * Tile::kStages * Tile::kStageBytes;
+    code_slot_ =
         ring + row_warp_ * kWarpSlabs * Tile::kSlabCodeBytes + lane_ * 16;
-    uint8_t* scales = ring + Tile::kCodesBytes +
-                      row_warp_ * kWarpSlabs * Tile::kSlabScaleBytes;
-    uint8_t* tokens = ring + Tile::kCodesBytes + Tile::kScalesBytes +
-                      lane_ / 4 * Tile::kTokenStride;
-    to_ = {
-        codes, scales + scales_slot_,
-        tokens + row_warp_ * kTileTokens * Tile::kTokenStride + lane_ % 4 * 16};
-    from_ = {
-        codes,
-        scales + lane_ / 4 * 2 * static_cast<int>(ScaleBytes(Tile::kScales)),
-        tokens + lane_ % 4 * 4};
-  }
-
-  // All but the last one. Weights are there before the kernel before this one
-  // is done, so their copies begin before it is.
-  __device__ void FillFirstStages() {
-    const StagePlace<Tile> first = to_;
-#pragma unroll 1  // long, and a small matmul's code is read cold
-    for (int stage = 0; stage < Tile::kStages - 1; ++stage) {
-      FillWeights();
-      ++fill_chunk_;
-      to_.Advance();
-    }
-    AwaitInputs();
-    to_ = first;
-    fill_chunk_ = chunk_;
-#pragma unroll 1
-    for (int stage = 0; stage < Tile::kStages - 1; ++stage) FillTokens();
-  }
-
-  // Start the copies for the next chunk, this warp's part of them. FillTokens
-  // closes their group and goes on to the next stage.
-  __device__ void FillWeights() {
-    if (fill_chunk_ >= chunk_end_) return;
-    for (int s = 0; s < kWarpSlabs; ++s) {
-      for (int at = 0; at < Tile::kSlabCodeBytes; at += 512) {
-        CopyAsync16(to_.codes + s * Tile::kSlabCodeBytes + at, codes_[s] + at);
-      }
-      codes_[s] += Tile::kSlabCodeBytes;
-    }
     if constexpr (Tile::kScales != ScaleFormat::kNone) {
-      if (copies_scales_) CopyAsync16(to_.scales, scales_);
-      if (((fill_chunk_ + 1) & group_mask_) == 0) scales_ += scales_step_;
+      FindScales(slab, ring + Tile::kCodesBytes +
+                           row_warp_ * kWarpSlabs * Tile::kSlabScaleBytes);
     }
   }
-  __device__ void FillTokens() {
-    if (fill_chunk_ < chunk_end_) {
-      for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
-        CopyTokens(tile);
-      }
-      tokens_ += kChunkColumns;
-      columns_left_ -= kChunkColumns;
+
+  // The scales of a chunk's groups are neighbours, 16 bytes and more of either
+  // slab. Lanes beyond those copy the same again: to ask costs more.
+  __device__ void FindScales(int64_t slab, int slots) {
+    const PackedWeight& w = operands_->weight;
+    const int shift = w.group_shift - 6;
+    const int bytes = Tile::kFineGroups ? kGroupBytes << -shift : kGroupBytes;
+    const int s = lane_ * 16 / bytes % kWarpSlabs;
+    const int at = lane_ * 16 % bytes;
+    if constexpr (Tile::kFineGroups) {
+      scales_step_ = bytes;
+    } else {
+      group_shift_ = shift;
+      group_mask_ = (1 << shift) - 1;
+    }
+    const int64_t first = Tile::kFineGroups ? int64_t{chunk_} << -shift : 0;
+    scales_ = w.scales + at +
+              (SlabWithin(w, slab + s) * w.num_groups + first) * kGroupBytes;
+    scale_place_ = slots - code_slot_ + s * Tile::kSlabScaleBytes + at;
+    scale_slot_ =
+        slots + lane_ / 4 * 2 * static_cast<int>(ScaleBytes(Tile::kScales));
+  }
+
+  // As FindWeights, of the tokens. Of a row of them the last chunk may be
+  // short: what is beyond is zero.
+  __device__ void FindTokens(const TileSegment& segment) {
+    const int64_t column = int64_t{chunk_} * kChunkColumns + lane_ % 4 * 16;
+    tokens_ = operands_->tokens + column +
+              (segment.first_token + row_warp_ * kTileTokens + lane_ / 4) *
+                  operands_->k;
+    columns_left_ = static_cast<int>(operands_->k - column);
+    whole_pieces_ = operands_->whole_pieces;
+    const int64_t rest = operands_->m - segment.first_token -
+                         row_warp_ * kTileTokens - lane_ / 4;
+    tokens_left_ =
+        static_cast<int>(rest < Tile::kTokens ? rest : Tile::kTokens);
+    const int slots = depth_ * Tile::kStages * Tile::kStageBytes +
+                      Tile::kCodesBytes + Tile::kScalesBytes +
+                      lane_ / 4 * Tile::kTokenStride;
+    token_place_ =
+        slots + row_warp_ * kTileTokens * Tile::kTokenStride + lane_ % 4 * 16;
+    token_slot_ = slots + lane_ % 4 * 4;
+  }
+
+  // Starts the copies of the chunk i after the current one, this warp's part
+  // of them, and closes their group.
+  __device__ void Fill(int i) {
+    if (left_ > i) {
+      CopyWeights(i);
+      CopyTokens(i);
     }
     CopyAsyncCommit();
-    ++fill_chunk_;
-    to_.Advance();
+  }
+  __device__ void CopyWeights(int i) {
+    uint8_t* const to = Stage(i);
+    for (int s = 0; s < kWarpSlabs; ++s) {
+      for (int at = 0; at < Tile::kSlabCodeBytes; at += 512) {
+        CopyAsync16(to + code_slot_ + s * Tile::kSlabCodeBytes + at,
+                    codes_[s] + (i - kAhead) * Tile::kSlabCodeBytes + at);
+      }
+    }
+    if constexpr (Tile::kScales != ScaleFormat::kNone) {
+      CopyAsync16(to + code_slot_ + scale_place_, ScalesOf(i));
+    }
+  }
+  __device__ const uint8_t* ScalesOf(int i) const {
+    if constexpr (Tile::kFineGroups) return scales_ + i * scales_step_;
+    const int group = (chunk_ + i) >> group_shift_;
+    return scales_ + group * int64_t{kGroupBytes};
+  }
+  __device__ void CopyTokens(int i) {
+    for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
+      CopyTokenTile(i, tile);
+    }
   }
 
   // Of the tile `tile` after the first one of this warp. A token beyond the
   // last is left out: nothing of its column is stored, and a column of the
   // product depends on no other.
-  __device__ void CopyTokens(int tile) {
-    const int token = (tile + row_warp_) * kTileTokens + lane_ / 4;
-    if (token >= tokens_left_) return;
-    const uint8_t* from = tokens_ + tile * kTileTokens * operands_.k;
-    uint8_t* to = to_.tokens + tile * kTileTokens * Tile::kTokenStride;
-    if (operands_.whole_pieces && columns_left_ > 0) {
-      CopyAsync16(to, from);
-      return;
+  __device__ void CopyTokenTile(int i, int tile) {
+    if (tokens_left_ <= tile * kTileTokens) return;
+    const uint8_t* from =
+        tokens_ + i * kChunkColumns + tile * kTileTokens * operands_->k;
+    uint8_t* to =
+        Stage(i) + token_place_ + tile * kTileTokens * Tile::kTokenStride;
+    const int columns_left = columns_left_ - i * kChunkColumns;
+    if (whole_pieces_) {
+      return CopyAsync16OrZero(to, from, columns_left > 0);
     }
 #pragma unroll 1  // rare: short rather than quick
-    for (int i = 0; i < 16; ++i) {
-      to[i] = i < columns_left_ ? from[i] : uint8_t{0};
+    for (int at = 0; at < 16; ++at) {
+      to[at] = at < columns_left ? from[at] : uint8_t{0};
     }
+  }
+
+  // On to the chunk after the unrolled ones.
+  __device__ void Advance() {
+    for (int s = 0; s < kWarpSlabs; ++s) {
+      codes_[s] += Tile::kStages * Tile::kSlabCodeBytes;
+    }
+    if constexpr (Tile::kFineGroups) scales_ += Tile::kStages * scales_step_;
+    tokens_ += Tile::kStages * kChunkColumns;
+    chunk_ += Tile::kStages;
+    left_ -= Tile::kStages;
+    columns_left_ -= Tile::kStages * kChunkColumns;
   }
 
   // The A fragments of the chunk's four steps, one slab.
   struct Fragments {
     uint4 words[Tile::kSlabCodeBytes / 512];
   };
-  __device__ Fragments LoadCodes(int s) const {
+  __device__ Fragments LoadCodes(int i, int s) const {
     Fragments fragments;
-    const uint8_t* from = from_.codes + s * Tile::kSlabCodeBytes;
+    const uint8_t* from = Stage(i) + code_slot_ + s * Tile::kSlabCodeBytes;
     for (int half = 0; half < Tile::kSlabCodeBytes / 512; ++half) {
       fragments.words[half] =
           *reinterpret_cast<const uint4*>(from + half * 512);
@@ -329,30 +365,35 @@ class HmmaWarp {
     }
   }
 
-  __device__ void LoadTokens(int k_step, int tile, uint32_t (&b)[2]) const {
+  __device__ void LoadTokens(int i, int k_step, int tile,
+                             uint32_t (&b)[2]) const {
     const uint32_t word = *reinterpret_cast<const uint32_t*>(
-        from_.tokens + tile * kTileTokens * Tile::kTokenStride +
+        Stage(i) + token_slot_ + tile * kTileTokens * Tile::kTokenStride +
         k_step * kStepColumns);
     b[0] = F16x2FromE4m3x2(static_cast<uint16_t>(word));
     b[1] = F16x2FromE4m3x2(static_cast<uint16_t>(word >> 16));
   }
 
-  // Whether a group (or what this warp has of it) ends with step k_step.
-  __device__ bool EndsGroup(int k_step) const {
+  // Whether a group (or what this warp has of it) ends with step k_step of the
+  // chunk i after the current one.
+  __device__ bool EndsGroup(int i, int k_step) const {
     if constexpr (Tile::kScales == ScaleFormat::kNone) return false;
-    if constexpr (Tile::kFineGroups) return fine_ends_ >> k_step & 1;
+    if constexpr (Tile::kFineGroups) {
+      return k_step % 2 == 1 || operands_->weight.group_shift == 4;
+    }
     if (k_step < kChunkSteps - 1) return false;
-    return ((chunk_ + 1) & group_mask_) == 0 || chunk_ + 1 == chunk_end_;
+    return ((chunk_ + i + 1) & group_mask_) == 0 || left_ == i + 1;
   }
 
   // Adds the sum of the group that ends with this step to the total.
-  __device__ void EndGroup(int k_step, typename Tile::Sums& group,
+  __device__ void EndGroup(int i, int k_step, typename Tile::Sums& group,
                            typename Tile::Sums& sums) const {
     const int index =
-        Tile::kFineGroups ? k_step >> (operands_.weight.group_shift - 4) : 0;
+        Tile::kFineGroups ? k_step >> (operands_->weight.group_shift - 4) : 0;
     for (int s = 0; s < kWarpSlabs; ++s) {
-      const float2 scale = LoadScales(from_.scales + s * Tile::kSlabScaleBytes +
-                                      index * kGroupBytes);
+      const float2 scale =
+          LoadScales(Stage(i) + scale_slot_ + s * Tile::kSlabScaleBytes +
+                     index * kGroupBytes);
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
         for (int i = 0; i < 4; ++i) {
           sums[s][tile][i] = fmaf(i < 2 ? scale.x : scale.y, group[s][tile][i],
@@ -373,10 +414,10 @@ class HmmaWarp {
                        DecodePositiveE4m3(two >> 8));
   }
 
-  __device__ void MultiplyChunk(typename Tile::Sums& group,
+  __device__ void MultiplyChunk(int i, typename Tile::Sums& group,
                                 typename Tile::Sums& sums) const {
     Fragments fragments[kWarpSlabs];
-    for (int s = 0; s < kWarpSlabs; ++s) fragments[s] = LoadCodes(s);
+    for (int s = 0; s < kWarpSlabs; ++s) fragments[s] = LoadCodes(i, s);
 #pragma unroll
     for (int k_step = 0; k_step < kChunkSteps; ++k_step) {
       uint32_t a[kWarpSlabs][4];
@@ -385,7 +426,7 @@ class HmmaWarp {
       }
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
         uint32_t b[2];
-        LoadTokens(k_step, tile, b);
+        LoadTokens(i, k_step, tile, b);
         for (int s = 0; s < kWarpSlabs; ++s) {
           if constexpr (Tile::kScales == ScaleFormat::kNone) {
             MmaF16(sums[s][tile], a[s], b);
@@ -394,33 +435,34 @@ class HmmaWarp {
           }
         }
       }
-      if (EndsGroup(k_step)) EndGroup(k_step, group, sums);
+      if (EndsGroup(i, k_step)) EndGroup(i, k_step, group, sums);
     }
   }
 
-  const TileOperands& operands_;
-  const int lane_;
-  const int row_warp_;
-  const int depth_;
-  int chunk_;        // that is multiplied next
-  int chunk_end_;    // of this depth group
-  int most_chunks_;  // of any depth group
-  // Sources of the next chunk's copies.
-  int fill_chunk_;
+  const TileOperands* operands_;
+  int lane_;
+  int row_warp_;
+  int depth_;
+  int chunk_;      // that is multiplied next
+  int left_;       // chunks of this depth group from there on
+  int most_left_;  // of any depth group
+  // Sources, of that chunk; codes, kAhead later: copies reach 2 KB from there.
   const uint8_t* codes_[kWarpSlabs];
-  const uint8_t* scales_ = nullptr;
-  const uint8_t* tokens_;  // of the first tile of this warp
-  int columns_left_;       // from tokens_ on
-  int tokens_left_;        // from the first of the tile on
-  // Scales: bytes of a slab and chunk, the chunks of a group less one, the
-  // steps with which groups of less than a chunk end.
-  int scales_step_ = 0;
-  int group_mask_ = 0;
-  uint32_t fine_ends_ = 0;
-  bool copies_scales_ = false;
-  int scales_slot_ = 0;
-  StagePlace<Tile> to_;
-  StagePlace<Tile> from_;
+  const uint8_t* scales_ = nullptr;  // of fine groups; else of the first chunk
+  int scales_step_ = 0;              // of fine groups: from chunk to chunk
+  int group_shift_ = 0;              // else: 2^shift chunks are a group
+  int group_mask_ = 0;               // and those less one
+  const uint8_t* tokens_;            // of the first tile of this warp
+  int tokens_left_;                  // from the lane's of that tile on
+  int columns_left_;
+  int whole_pieces_;  // of tokens: TileOperands
+  // Bytes from the beginning of a stage: where this lane's copies go, and where
+  // its operands are.
+  int scale_place_ = 0;
+  int token_place_;
+  int code_slot_;  // both
+  int scale_slot_ = 0;
+  int token_slot_;
 };
 
 }  // namespace zqfp::kernels::cuda

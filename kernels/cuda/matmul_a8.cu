@@ -39,30 +39,34 @@ __device__ const A8Matrix& MatrixOf(const A8Params& params, int unit) {
 }
 
 template <class Tile>
-__device__ void RunSegment(const A8Matrix& matrix, const TileSegment& segment) {
-  float* shared = reinterpret_cast<float*>(DynamicShared());
-  HmmaWarp<Tile> warp(matrix.operands, segment);
-  typename Tile::Sums sums;
-  warp.Multiply(sums);
-  __syncthreads();  // nobody reads the ring any more
-  warp.Store(sums, shared);
-  __syncthreads();
-  StoreTile<Tile>(matrix.out, segment, shared);
-  __syncthreads();  // before the next segment fills the ring
-}
-
-template <class Tile>
 __global__ void __launch_bounds__(kMatmulThreads,
                                   BlocksPerMultiprocessor(Tile::kCodes,
                                                           Tile::kTokenTiles))
     MatmulA8Kernel(const __grid_constant__ A8Params params) {
   const WorkSplit& split = params.matrix[0].out.split;
   const int end = split.Begin(static_cast<int>(blockIdx.x) + 1);
-  for (int unit = split.Begin(static_cast<int>(blockIdx.x)); unit < end;) {
-    const A8Matrix& matrix = MatrixOf(params, unit);
-    const TileSegment segment = SegmentAt<Tile>(matrix.out, unit, end);
-    RunSegment<Tile>(matrix, segment);
+  int unit = split.Begin(static_cast<int>(blockIdx.x));
+  const A8Matrix* matrix = &MatrixOf(params, unit);
+  TileSegment segment = SegmentAt<Tile>(matrix->out, unit, end);
+  HmmaWarp<Tile> warp(matrix->operands, segment);
+  warp.FillFirstStages();
+  while (true) {
+    typename Tile::Sums sums;
+    warp.Multiply(sums);
+    __syncthreads();  // nobody reads the ring or the last sums any more
+    warp.Store(sums);
+    const A8Matrix* const done = matrix;
+    const TileSegment done_segment = segment;
     unit += segment.end - segment.begin;
+    if (unit < end) {
+      matrix = &MatrixOf(params, unit);
+      segment = SegmentAt<Tile>(matrix->out, unit, end);
+      warp = HmmaWarp<Tile>(matrix->operands, segment);
+      warp.FillFirstStages();
+    }
+    __syncthreads();  // all sums are there
+    StoreTile<Tile>(done->out, done_segment, HmmaWarp<Tile>::SharedSums());
+    if (unit >= end) return;
   }
 }
 

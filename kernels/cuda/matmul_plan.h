@@ -28,8 +28,7 @@ constexpr int RowWarps(int token_tiles) {
   return token_tiles < 2 ? 1 : token_tiles < 4 ? 2 : 4;
 }
 
-// Blocks that fit on a multiprocessor by their registers and, of codes of eight
-// bits, by the 88 kB of their ring.
+// Blocks that fit on a multiprocessor by their registers and shared memory.
 constexpr int BlocksPerMultiprocessor(CodeFormat codes, int token_tiles) {
   if (token_tiles < 2 && codes == CodeFormat::kE2m1) return 3;
   return token_tiles < 8 ? 2 : 1;

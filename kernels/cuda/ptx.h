@@ -70,7 +70,9 @@ ZQFP_PTX uint32_t Opaque(uint32_t x);
 // 16 bytes, both ends 16-byte aligned; visible to this thread after the wait
 // for its group, to the others after a barrier behind that.
 ZQFP_PTX void CopyAsync16(void* shared, const void* global);
-// The same of 4 bytes.
+// The same, or zeros where `has` is not: `global` is not read then.
+ZQFP_PTX void CopyAsync16OrZero(void* shared, const void* global, bool has);
+// As CopyAsync16, of 4 bytes.
 ZQFP_PTX void CopyAsync4(void* shared, const void* global);
 // Closes a group: the copies since the last one.
 ZQFP_PTX void CopyAsyncCommit();
@@ -229,6 +231,13 @@ ZQFP_PTX void CopyAsync16(void* shared, const void* global) {
       : "memory");
 }
 
+ZQFP_PTX void CopyAsync16OrZero(void* shared, const void* global, bool has) {
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+          SharedAddress(shared)),
+      "l"(global), "r"(has ? 16 : 0)
+      : "memory");
+}
 ZQFP_PTX void CopyAsyncCommit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

@@ -240,6 +240,12 @@ void CopyAsync16(void* shared, const void* global) {
   emulator::NoteCopy(shared, global, 16);
 }
 
+void CopyAsync16OrZero(void* shared, const void* global, bool has) {
+  constexpr static uint8_t kZeros[16] = {};
+  WantAligned(shared, "cp.async");
+  WantAligned(global, "cp.async");
+  emulator::NoteCopy(shared, has ? global : kZeros, 16);
+}
 void CopyAsync4(void* shared, const void* global) {
   WantAligned(shared, "cp.async", 4);
   WantAligned(global, "cp.async", 4);
