@@ -146,7 +146,6 @@ class HmmaWarp {
       }
       Advance();
     }
-    CopyAsyncWait<0>();
   }
 
   // Writes the sums to those of the depth group, [token][row].
