@@ -11,8 +11,10 @@ more than what they hold. A kernel of TENSOR_FILES without the instruction named
 there does not use the tensor cores as it is meant to. A kernel without ACQBULK,
 or with an access to global memory in front of it, does not wait for the kernel
 before it (launch.h); asynchronous copies in front of it are of weights.
-mma.sync of e4m3 is emulated on Hopper, by a dozen conversions each. Prints
-every broken rule and exits 1 if there was one.
+mma.sync of e4m3 is emulated on Hopper, by a dozen conversions each. The loop
+that reads E2M1 weights of groups of 64 and more for one tile of tokens has
+MOST_PER_WEIGHT instructions of a thread for a weight. Prints every broken rule
+and exits 1 if there was one.
 """
 
 import pathlib
@@ -33,6 +35,14 @@ TENSOR_FILES = {"attention_tensor_bf16.cu": HMMA,
                 "matmul_a8.cu": HMMA,
                 "matmul_wgmma.cu": ("QGMMA", 0xdf3)}
 
+# At the memory's full rate a multiprocessor can issue 3.9 for every weight that
+# arrives. Those of group ends and of unaligned tokens, which are not always
+# executed, are counted, too.
+BUDGETED = re.compile(r"HmmaTileILNS1_10CodeFormatE0ELNS1_11ScaleFormatE\dELb0ELi1E")
+MOST_PER_WEIGHT = 3.0
+WEIGHTS_PER_HMMA = 16 * 16
+BRANCH = 0x947  # BRA
+
 problems = []
 
 
@@ -46,7 +56,7 @@ def cubins(data):
 
 
 def kernels(image):
-    """(name, opcodes) of every function of one image."""
+    """(name, instructions) of every function of one image."""
     table_at, = struct.unpack_from("<Q", image, 40)
     entry_bytes, count, names_index = struct.unpack_from("<HHH", image, 58)
 
@@ -61,8 +71,28 @@ def kernels(image):
         end = image.index(b"\0", names_at + name)
         text = image[names_at + name:end].decode()
         if text.startswith(".text."):
-            yield text[6:], [word & 0xfff for word, _ in struct.iter_unpack(
-                "<QQ", image[offset:offset + num_bytes])]
+            yield text[6:], list(struct.iter_unpack(
+                "<QQ", image[offset:offset + num_bytes]))
+
+
+def loop_per_weight(instructions):
+    """Instructions for a weight of the shortest loop with an HMMA in it."""
+    opcodes = [low & 0xfff for low, _ in instructions]
+    loops = []
+    for at, (low, high) in enumerate(instructions):
+        # Words of 4 bytes from the next instruction on, as found in cuobjdump's
+        # listings: 8 bits at 16, 48 more at 34, with a sign.
+        distance = (low >> 16 & 0xff | low >> 34 << 8 |
+                    (high & 0x3ffff) << 38) - (high >> 17 & 1) * (1 << 56)
+        if opcodes[at] == BRANCH and distance < 0:
+            begin = at + 1 + distance // 4
+            num_products = opcodes[max(begin, 0):at + 1].count(HMMA[1])
+            if num_products:
+                loops.append((at + 1 - begin, num_products))
+    if not loops:
+        return None
+    length, num_products = min(loops)
+    return length * 32 / (num_products * WEIGHTS_PER_HMMA)
 
 
 def check_object(path):
@@ -70,8 +100,14 @@ def check_object(path):
     num_kernels = 0
     tensor_name, tensor_opcode = TENSOR_FILES.get(source, (None, None))
     for image in cubins(path.read_bytes()):
-        for name, opcodes in kernels(image):
+        for name, instructions in kernels(image):
             num_kernels += 1
+            opcodes = [low & 0xfff for low, _ in instructions]
+            if BUDGETED.search(name):
+                per_weight = loop_per_weight(instructions)
+                if per_weight is None or per_weight > MOST_PER_WEIGHT:
+                    problems.append(f"{source}: {name}: the loop takes "
+                                    f"{per_weight} instructions a weight")
             local = opcodes.count(LOCAL_LOAD) + opcodes.count(LOCAL_STORE)
             if local:
                 problems.append(f"{source}: {name}: {local} instructions on "

@@ -19,28 +19,18 @@ using Row = std::vector<Cell>;
 
 constexpr kernels::ValueFormat kKvFormat = kernels::ValueFormat::kE4m3;
 
-// Seconds of a decode step of `model`: the median, after some that load kernels
-// and record.
-absl::StatusOr<double> TimeSteps(const GpuBench& bench, Model& model,
-                                 int64_t batch, kernels::OpProfile* profile) {
-  constexpr int64_t kWarmSteps = 3;
+// Seconds of a decode step of `model`, the median.
+absl::StatusOr<double> TimeStep(const GpuBench& bench, Model& model,
+                                int64_t batch, kernels::OpProfile* profile) {
   const int64_t steps = bench.sizes().decode_steps;
   const int64_t context = bench.sizes().contexts.front();
   ZQFP_ASSIGN_OR_RETURN(
       Workload workload,
-      Workload::Create(&model, kKvFormat, batch, context + kWarmSteps + steps));
-  ZQFP_RETURN_IF_ERROR(workload.Extend(context));
-  for (int64_t i = 0; i < kWarmSteps; ++i) {
-    ZQFP_RETURN_IF_ERROR(workload.Extend(1));
-  }
+      Workload::Create(&model, kKvFormat, batch,
+                       context + Workload::kWarmSteps + steps));
+  ZQFP_RETURN_IF_ERROR(workload.Warm(context));
   if (profile != nullptr) profile->Clear();
-  std::vector<double> seconds;
-  for (int64_t i = 0; i < steps; ++i) {
-    const Clock::time_point start = Clock::now();
-    ZQFP_RETURN_IF_ERROR(workload.Extend(1));
-    seconds.push_back(
-        std::chrono::duration<double>(Clock::now() - start).count());
-  }
+  ZQFP_ASSIGN_OR_RETURN(std::vector<double> seconds, workload.TimeSteps(steps));
   std::sort(seconds.begin(), seconds.end());
   return seconds[seconds.size() / 2];
 }
@@ -57,7 +47,7 @@ absl::Status TimeRecorded(const GpuBench& bench, std::vector<double>* seconds) {
                         Load(bench, nullptr));
   for (const int64_t batch : bench.sizes().layer_batches) {
     ZQFP_ASSIGN_OR_RETURN(seconds->emplace_back(),
-                          TimeSteps(bench, *model, batch, nullptr));
+                          TimeStep(bench, *model, batch, nullptr));
   }
   return absl::OkStatus();
 }
@@ -108,7 +98,7 @@ absl::Status MeasureBatch(const GpuBench& bench, Model& model, int64_t batch,
                           kernels::OpProfile* profile, double recorded,
                           ReportTable* table) {
   ZQFP_ASSIGN_OR_RETURN(const double step,
-                        TimeSteps(bench, model, batch, profile));
+                        TimeStep(bench, model, batch, profile));
   const int64_t steps = bench.sizes().decode_steps;
   const PhaseProfile phase = {.steps = steps,
                               .seconds = step * static_cast<double>(steps),

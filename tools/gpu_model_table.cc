@@ -38,27 +38,19 @@ absl::Status Load(GpuBench& bench, const ModelShape& shape,
   return absl::OkStatus();
 }
 
-// Milliseconds of `count` more tokens of every sequence.
-absl::StatusOr<double> TimeExtend(Workload& workload, int64_t count) {
-  const Clock::time_point start = Clock::now();
-  ZQFP_RETURN_IF_ERROR(workload.Extend(count));
-  return std::chrono::duration<double, std::milli>(Clock::now() - start)
-      .count();
-}
-
 // What a row says, whichever of the two it is of.
 Row ModelRow(const LoadedShape& loaded, const char* phase, int64_t batch,
-             int64_t tokens, std::vector<double> times_ms, double tokens_done,
+             int64_t tokens, std::vector<double> seconds, double tokens_done,
              double floor_ms) {
-  std::sort(times_ms.begin(), times_ms.end());
-  const double ms = times_ms[times_ms.size() / 2];
-  const double p90 = times_ms[times_ms.size() * 9 / 10];
+  std::sort(seconds.begin(), seconds.end());
+  const double ms = 1e3 * seconds[seconds.size() / 2];
+  const double p90 = 1e3 * seconds[seconds.size() * 9 / 10];
   return {loaded.name,
           phase,
           static_cast<double>(batch),
           static_cast<double>(tokens),
           ms,
-          times_ms.front(),
+          1e3 * seconds.front(),
           p90,
           1e3 * tokens_done / ms,
           floor_ms,
@@ -92,8 +84,8 @@ absl::StatusOr<Row> PromptRow(GpuBench& bench, const ModelShape& shape,
   std::vector<double> times;
   for (int i = 0; i <= kRepeats; ++i) {
     workload.Rewind(0);
-    ZQFP_ASSIGN_OR_RETURN(const double ms, TimeExtend(workload, tokens));
-    if (i > 0) times.push_back(ms);  // the first one has kernels to load
+    ZQFP_ASSIGN_OR_RETURN(const double seconds, workload.TimeExtend(tokens));
+    if (i > 0) times.push_back(seconds);  // the first one has kernels to load
   }
   const auto count = static_cast<double>(tokens);
   return ModelRow(
@@ -110,13 +102,11 @@ absl::StatusOr<Row> DecodeRow(GpuBench& bench, const ModelShape& shape,
   const int64_t steps = bench.sizes().decode_steps;
   ZQFP_ASSIGN_OR_RETURN(
       Workload workload,
-      Workload::Create(&model, kKvFormat, batch, context + steps));
-  ZQFP_RETURN_IF_ERROR(workload.Extend(context));
-  std::vector<double> times;
-  for (int64_t i = 0; i < steps; ++i) {
-    ZQFP_ASSIGN_OR_RETURN(const double ms, TimeExtend(workload, 1));
-    if (i > 0) times.push_back(ms);
-  }
+      Workload::Create(&model, kKvFormat, batch,
+                       context + Workload::kWarmSteps + steps));
+  ZQFP_RETURN_IF_ERROR(workload.Warm(context));
+  ZQFP_ASSIGN_OR_RETURN(const std::vector<double> times,
+                        workload.TimeSteps(steps));
   const double bytes = static_cast<double>(model.weight_bytes()) +
                        static_cast<double>(workload.kv_bytes());
   const auto tokens = static_cast<double>(batch);

@@ -2,6 +2,7 @@
 #include "tools/workload.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "kernels/core/status_macros.h"
@@ -38,6 +39,26 @@ absl::Status Workload::Extend(int64_t count) {
     ZQFP_RETURN_IF_ERROR(Step(std::min(per_step, count - done)));
   }
   return absl::OkStatus();
+}
+
+absl::Status Workload::Warm(int64_t context) {
+  ZQFP_RETURN_IF_ERROR(Extend(context));
+  return TimeSteps(kWarmSteps).status();
+}
+
+absl::StatusOr<double> Workload::TimeExtend(int64_t count) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  ZQFP_RETURN_IF_ERROR(Extend(count));
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+absl::StatusOr<std::vector<double>> Workload::TimeSteps(int64_t count) {
+  std::vector<double> seconds;
+  for (int64_t i = 0; i < count; ++i) {
+    ZQFP_ASSIGN_OR_RETURN(seconds.emplace_back(), TimeExtend(1));
+  }
+  return seconds;
 }
 
 absl::Status Workload::Step(int64_t count) {

@@ -24,6 +24,14 @@ class Workload {
   // Of their logits a device gives the best, as the engine asks for them.
   absl::Status Extend(int64_t count);
 
+  // Every sequence gets `context` tokens, and kWarmSteps one by one, which load
+  // kernels and are recorded.
+  static constexpr int64_t kWarmSteps = 3;
+  absl::Status Warm(int64_t context);
+  // Seconds of `count` more tokens, and of each of `count` steps of one token.
+  absl::StatusOr<double> TimeExtend(int64_t count);
+  absl::StatusOr<std::vector<double>> TimeSteps(int64_t count);
+
   void Rewind(int64_t length) { length_ = length; }
   int64_t num_steps() const { return num_steps_; }
   int64_t kv_bytes() const { return cache_->num_bytes(); }

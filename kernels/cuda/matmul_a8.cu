@@ -38,6 +38,28 @@ __device__ const A8Matrix& MatrixOf(const A8Params& params, int unit) {
   return params.matrix[i];
 }
 
+// Has the scales of a segment's rows come, which it takes when it is done and
+// nothing else is under way.
+template <class Tile>
+__device__ void PrefetchRowScales(const MatmulOutput& output,
+                                  const TileSegment& segment) {
+  constexpr int kLine = 128 / sizeof(float);
+  const int64_t row = segment.first_row + int64_t{threadIdx.x} * kLine;
+  if (threadIdx.x < Tile::kRows / kLine && row < output.n &&
+      output.row_scale != nullptr) {
+    PrefetchL2(output.row_scale + row);
+  }
+}
+
+template <class Tile>
+__device__ HmmaWarp<Tile> Begin(const A8Matrix& matrix,
+                                const TileSegment& segment) {
+  PrefetchRowScales<Tile>(matrix.out.output, segment);
+  HmmaWarp<Tile> warp(matrix.operands, segment);
+  warp.FillFirstStages();
+  return warp;
+}
+
 template <class Tile>
 __global__ void __launch_bounds__(kMatmulThreads,
                                   BlocksPerMultiprocessor(Tile::kCodes,
@@ -48,8 +70,7 @@ __global__ void __launch_bounds__(kMatmulThreads,
   int unit = split.Begin(static_cast<int>(blockIdx.x));
   const A8Matrix* matrix = &MatrixOf(params, unit);
   TileSegment segment = SegmentAt<Tile>(matrix->out, unit, end);
-  HmmaWarp<Tile> warp(matrix->operands, segment);
-  warp.FillFirstStages();
+  HmmaWarp<Tile> warp = Begin<Tile>(*matrix, segment);
   while (true) {
     typename Tile::Sums sums;
     warp.Multiply(sums);
@@ -61,8 +82,7 @@ __global__ void __launch_bounds__(kMatmulThreads,
     if (unit < end) {
       matrix = &MatrixOf(params, unit);
       segment = SegmentAt<Tile>(matrix->out, unit, end);
-      warp = HmmaWarp<Tile>(matrix->operands, segment);
-      warp.FillFirstStages();
+      warp = Begin<Tile>(*matrix, segment);
     }
     __syncthreads();  // all sums are there
     StoreTile<Tile>(done->out, done_segment, HmmaWarp<Tile>::SharedSums());

@@ -74,6 +74,8 @@ ZQFP_PTX void CopyAsync16(void* shared, const void* global);
 ZQFP_PTX void CopyAsync16OrZero(void* shared, const void* global, bool has);
 // As CopyAsync16, of 4 bytes.
 ZQFP_PTX void CopyAsync4(void* shared, const void* global);
+// Has a line of global memory come to the L2.
+ZQFP_PTX void PrefetchL2(const void* global);
 // Closes a group: the copies since the last one.
 ZQFP_PTX void CopyAsyncCommit();
 #if !defined(__CUDACC__)
@@ -232,11 +234,13 @@ ZQFP_PTX void CopyAsync16(void* shared, const void* global) {
 }
 
 ZQFP_PTX void CopyAsync16OrZero(void* shared, const void* global, bool has) {
-  asm volatile(
-      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-          SharedAddress(shared)),
-      "l"(global), "r"(has ? 16 : 0)
-      : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                   SharedAddress(shared)),
+               "l"(global), "r"(has ? 16 : 0)
+               : "memory");
+}
+ZQFP_PTX void PrefetchL2(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }
 ZQFP_PTX void CopyAsyncCommit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -246,6 +246,10 @@ void CopyAsync16OrZero(void* shared, const void* global, bool has) {
   WantAligned(global, "cp.async");
   emulator::NoteCopy(shared, has ? global : kZeros, 16);
 }
+void PrefetchL2(const void* global) {
+  // Whether it may be read, the address sanitizer knows.
+  static_cast<void>(*static_cast<const volatile uint8_t*>(global));
+}
 void CopyAsync4(void* shared, const void* global) {
   WantAligned(shared, "cp.async", 4);
   WantAligned(global, "cp.async", 4);
