@@ -61,6 +61,10 @@ struct TimeLimits {
   double most_seconds = 0.1;
 };
 
+// How memory is read: loads of 16 bytes of all threads, or copies of 16 KB to
+// shared memory, each of one thread.
+enum class ReadBy : uint8_t { kLoads, kBulkCopies };
+
 // Our own ways of a MatmulA8.
 enum class MatmulPath : uint8_t {
   kHmma,     // the one kernel of few tokens
@@ -96,12 +100,16 @@ class DeviceLab {
   virtual void Copy(const void* from, int64_t num_bytes, void* to) = 0;
   // `sums` has kReadSumsBytes.
   static constexpr int64_t kReadSumsBytes = 65536;
-  virtual void Read(const void* from, int64_t num_bytes, void* sums) = 0;
+  virtual void Read(ReadBy by, const void* from, int64_t num_bytes,
+                    void* sums) = 0;
   // A kernel that does nothing.
   virtual void Nothing(LaunchOverlap overlap) = 0;
   // Products of 16-bit tensor-core fragments, from registers alone; returns
   // their flops. `sink` has kReadSumsBytes.
   virtual int64_t Multiply(int64_t rounds, void* sink) = 0;
+  // The same of 8-bit fragments by warpgroups, 64 rows in registers times so
+  // many columns in shared memory: 32, 64 or 128.
+  virtual int64_t MultiplyFp8(int columns, int64_t rounds, void* sink) = 0;
 
   // --- Matrix products ------------------------------------------------------
 

@@ -2,7 +2,7 @@
 #include "kernels/core/random_values.h"
 #include "kernels/cuda/ceilings.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/ptx.h"
+#include "kernels/cuda/ptx_wgmma.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -49,6 +49,44 @@ __global__ void __launch_bounds__(kThreads)
   sums[first % kMostWords] = sum.x ^ sum.y ^ sum.z ^ sum.w;
 }
 
+constexpr int kBulkStages = 4;
+constexpr int kBulkBytes = 16384;
+
+// One thread has it done: that is what bulk copies are for.
+__global__ void __launch_bounds__(32)
+    BulkReadKernel(const uint8_t* from, int64_t count, unsigned* sums) {
+  AwaitInputs();
+  __shared__ uint64_t full[kBulkStages];
+  if (threadIdx.x == 0) {
+    for (uint64_t& barrier : full) BarrierInit(&barrier, 1);
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  uint8_t* const shared = DynamicShared();
+  const int64_t step = gridDim.x;
+  const auto start = [&](int64_t piece, int stage) {
+    if (piece >= count) return;
+    BarrierExpect(&full[stage], kBulkBytes);
+    BulkCopy(shared + stage * kBulkBytes, from + piece * kBulkBytes, kBulkBytes,
+             &full[stage]);
+  };
+  for (int stage = 0; stage < kBulkStages; ++stage) {
+    start(blockIdx.x + stage * step, stage);
+  }
+  unsigned sum = 0;
+  int stage = 0;
+  uint32_t parity = 0;
+  for (int64_t piece = blockIdx.x; piece < count; piece += step) {
+    BarrierWait(&full[stage], parity);
+    sum ^= *reinterpret_cast<const volatile unsigned*>(shared +
+                                                       stage * kBulkBytes);
+    start(piece + kBulkStages * step, stage);
+    stage = stage + 1 == kBulkStages ? 0 : stage + 1;
+    if (stage == 0) parity ^= 1;
+  }
+  sums[blockIdx.x % kMostWords] = sum;
+}
+
 __global__ void NothingKernel() { AwaitInputs(); }
 
 __global__ void __launch_bounds__(kThreads)
@@ -76,6 +114,55 @@ __global__ void __launch_bounds__(kThreads)
   sink[thread % kMostWords] = sum;
 }
 
+// Two warpgroups a block, each with one factor of 64 rows in registers; the
+// other, of kColumns, is in shared memory and both's.
+template <int kColumns>
+__global__ void __launch_bounds__(kThreads)
+    WgmmaKernel(int64_t rounds, float* sink) {
+  AwaitInputs();
+  auto* const columns = reinterpret_cast<uint32_t*>(DynamicShared());
+  const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
+  // e4m3 of 1..2 and of both signs.
+  const auto random = [](uint64_t seed, unsigned i) {
+    const uint64_t bits = RandomBits(seed, i);
+    return (static_cast<uint32_t>(bits) & 0x87878787u) | 0x38383838u;
+  };
+  constexpr int kWords = kColumns * kSwizzleBytes / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < kWords; i += kThreads) {
+    columns[i] = random(8, static_cast<unsigned>(i));
+  }
+  uint32_t a[4];
+#pragma unroll
+  for (unsigned i = 0; i < 4; ++i) a[i] = random(7, thread * 4 + i);
+  FenceAsyncProxy();
+  __syncthreads();
+  const uint64_t descriptor = SwizzledMatrix(SharedAddress(columns));
+  float d[kColumns / 2] = {};
+  for (int64_t round = 0; round < rounds; ++round) {
+    WgmmaFence();
+#pragma unroll
+    for (int i = 0; i < kSwizzleBytes / 32; ++i) {
+      WgmmaE4m3(d, a, descriptor + kDescriptorStep * i, true);
+    }
+    WgmmaCommit();
+    WgmmaWait<1>();
+  }
+  WgmmaWaitForSums(d);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kColumns / 2; ++i) sum += d[i];
+  sink[thread % kMostWords] = sum;
+}
+
+template <int kColumns>
+void LaunchWgmma(int64_t blocks, int64_t rounds, void* sink, const Exec& exec) {
+  Launch(exec,
+         {.grid = dim3(static_cast<unsigned>(blocks)),
+          .block = dim3(kThreads),
+          .shared_bytes = kColumns * kSwizzleBytes},
+         WgmmaKernel<kColumns>, rounds, static_cast<float*>(sink));
+}
+
 }  // namespace
 
 void ReadCeiling(const void* from, int64_t num_bytes, void* sums,
@@ -85,6 +172,17 @@ void ReadCeiling(const void* from, int64_t num_bytes, void* sums,
          {.grid = dim3(static_cast<unsigned>(blocks)), .block = dim3(kThreads)},
          ReadKernel, static_cast<const uint4*>(from), num_bytes / 16,
          static_cast<unsigned*>(sums));
+}
+
+void BulkReadCeiling(const void* from, int64_t num_bytes, void* sums,
+                     const Exec& exec) {
+  const int blocks = NumMultiprocessors() * 3;  // as many fit one
+  Launch(exec,
+         {.grid = dim3(static_cast<unsigned>(blocks)),
+          .block = dim3(32),
+          .shared_bytes = kBulkStages * kBulkBytes},
+         BulkReadKernel, static_cast<const uint8_t*>(from),
+         num_bytes / kBulkBytes, static_cast<unsigned*>(sums));
 }
 
 void NothingCeiling(LaunchOverlap overlap, const Exec& exec) {
@@ -107,6 +205,27 @@ int64_t HmmaCeiling(int64_t rounds, void* sink, const Exec& exec) {
          HmmaKernel, rounds, static_cast<float*>(sink));
   constexpr int64_t kFlop = 2 * 16 * 8 * 16;
   return blocks * (kThreads / 32) * rounds * kSums * kFlop;
+}
+
+int64_t WgmmaCeiling(int columns, int64_t rounds, void* sink,
+                     const Exec& exec) {
+  const int64_t blocks = NumMultiprocessors() * 2;
+  switch (columns) {
+    case 32:
+      LaunchWgmma<32>(blocks, rounds, sink, exec);
+      break;
+    case 64:
+      LaunchWgmma<64>(blocks, rounds, sink, exec);
+      break;
+    case 128:
+      LaunchWgmma<128>(blocks, rounds, sink, exec);
+      break;
+    default:
+      return 0;
+  }
+  constexpr int64_t kSteps = kSwizzleBytes / 32;
+  constexpr int64_t kFlopOfColumn = 2 * 64 * 32;
+  return blocks * (kThreads / 128) * rounds * kSteps * kFlopOfColumn * columns;
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -58,14 +58,22 @@ class CudaLab final : public DeviceLab {
                           cudaMemcpyDeviceToDevice,
                           static_cast<cudaStream_t>(exec_.stream));
   }
-  void Read(const void* from, int64_t num_bytes, void* sums) override {
-    ReadCeiling(from, num_bytes, sums, exec_);
+  void Read(ReadBy by, const void* from, int64_t num_bytes,
+            void* sums) override {
+    if (by == ReadBy::kBulkCopies) {
+      BulkReadCeiling(from, num_bytes, sums, exec_);
+    } else {
+      ReadCeiling(from, num_bytes, sums, exec_);
+    }
   }
   void Nothing(LaunchOverlap overlap) override {
     NothingCeiling(overlap, exec_);
   }
   int64_t Multiply(int64_t rounds, void* sink) override {
     return HmmaCeiling(rounds, sink, exec_);
+  }
+  int64_t MultiplyFp8(int columns, int64_t rounds, void* sink) override {
+    return WgmmaCeiling(columns, rounds, sink, exec_);
   }
 
   int64_t NumAlgorithms(const LibraryGemm& gemm) override {

@@ -162,7 +162,7 @@ TEST_P(LabTest, CeilingsDoTheirWork) {
   GuardedArray<uint8_t> to(kBytes, 0);
   lab().Copy(from.data(), kBytes, to.data());
   GuardedArray<uint32_t> sums(DeviceLab::kReadSumsBytes / 4, 0);
-  lab().Read(from.data(), kBytes, sums.data());
+  lab().Read(ReadBy::kLoads, from.data(), kBytes, sums.data());
   Wait();
   ASSERT_EQ(memcmp(from.data(), to.data(), kBytes), 0);
   uint32_t found = 0, wanted = 0;
@@ -175,6 +175,39 @@ TEST_P(LabTest, CeilingsDoTheirWork) {
   EXPECT_EQ(found, wanted);
   EXPECT_EQ(lab().Multiply(3, sums.data()) % (3 * 8 * 2 * 16 * 8 * 16), 0);
   Wait();
+}
+
+// Several rounds of the ring in some blocks; what is left of the last piece is
+// not read.
+TEST_P(LabTest, BulkCopiesReadEveryWholePiece) {
+  constexpr int64_t kPiece = 16384, kPieces = 3300;
+  GuardedArray<uint32_t> from((kPieces * kPiece + 16) / 4, 0);
+  uint32_t wanted = 0;
+  for (int64_t i = 0; i < kPieces; ++i) {
+    const auto word = static_cast<uint32_t>(MixBits(static_cast<uint64_t>(i)));
+    from[i * kPiece / 4] = word;
+    wanted ^= word;
+  }
+  from[kPieces * kPiece / 4] = 1;
+  GuardedArray<uint32_t> sums(DeviceLab::kReadSumsBytes / 4, 0);
+  lab().Read(ReadBy::kBulkCopies, from.data(), kPieces * kPiece + 16,
+             sums.data());
+  Wait();
+  uint32_t found = 0;
+  for (const uint32_t sum : sums) found ^= sum;
+  EXPECT_EQ(found, wanted);
+}
+
+TEST_P(LabTest, ProductsOfWarpgroupsAreCounted) {
+  GuardedArray<float> sums(DeviceLab::kReadSumsBytes / 4, 0);
+  for (const int columns : {32, 64, 128}) {
+    const int64_t flop = lab().MultiplyFp8(columns, 1, sums.data());
+    Wait();
+    EXPECT_GT(flop, 0);
+    EXPECT_EQ(flop % (2 * 2 * 4 * 64 * 32 * columns), 0);
+    EXPECT_EQ(std::count(sums.begin(), sums.begin() + 256, 0.0f), 0);
+  }
+  EXPECT_EQ(lab().MultiplyFp8(48, 1, sums.data()), 0);
 }
 
 TEST_P(LabTest, TheLibrarysProductsAreProducts) {
