@@ -18,7 +18,6 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
-#include "kernels/cuda/decode.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/matmul_tile.h"
@@ -408,9 +407,10 @@ class HmmaWarp {
     if constexpr (Tile::kScales == ScaleFormat::kF32) {
       return *reinterpret_cast<const float2*>(scales);
     }
-    const uint32_t two = *reinterpret_cast<const uint16_t*>(scales);
-    return make_float2(DecodePositiveE4m3(two & 0xff),
-                       DecodePositiveE4m3(two >> 8));
+    const uint32_t pair =
+        F16x2FromE4m3x2(*reinterpret_cast<const uint16_t*>(scales));
+    return make_float2(F32FromF16(static_cast<uint16_t>(pair)),
+                       F32FromF16(static_cast<uint16_t>(pair >> 16)));
   }
 
   __device__ void MultiplyChunk(int i, typename Tile::Sums& group,
