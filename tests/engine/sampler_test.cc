@@ -278,10 +278,8 @@ TEST(Sampler, NumbersThatAreNotFiniteAreErrors) {
                    .ok());
 }
 
-// What a device finds of a row, by definition, but for the error that its mass
-// may have: `error` of the most.
-TopLogits TopOf(const std::vector<float>& logits, double temperature = 0,
-                double error = 0) {
+// What a device finds of a row, by definition.
+TopLogits TopOf(const std::vector<float>& logits, double temperature = 0) {
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   const auto is_number = [&](int32_t id) { return logits[id] < kInfinity; };
@@ -298,7 +296,6 @@ TopLogits TopOf(const std::vector<float>& logits, double temperature = 0,
   for (const float logit : logits) {
     mass += std::exp((double{logit} - top.logit[0]) / temperature);
   }
-  mass *= 1 + error * kernels::kTopMassError;
   top.mass = temperature > 0 ? static_cast<float>(mass) : 0;
   return top;
 }
@@ -344,13 +341,16 @@ double ShareDecided(const SamplingOptions& options, size_t size, float spread,
     const auto half = ids.begin() + num_seen / 2;
     std::partial_sort(half, half + num_seen / 2, ids.end(),
                       [&](int a, int b) { return logits[a] > logits[b]; });
+    const TopLogits exact = TopOf(logits, options.temperature);
     Sampler sampler(options);
     sampler.AddPrompt({ids.data(), static_cast<size_t>(num_seen)});
     for (int64_t i = 0; i < num_seen; i += 3) sampler.AddOutput(ids[i]);
     for (int64_t position = 0; position < kPositions; ++position) {
-      const double error = position % 3 - 1;  // the most, either way
-      const auto id = sampler.SampleTop(
-          TopOf(logits, options.temperature, error), position);
+      // As far off as it may be, either way.
+      TopLogits top = exact;
+      top.mass *=
+          static_cast<float>(1 + (position % 3 - 1) * kernels::kTopMassError);
+      const auto id = sampler.SampleTop(top, position);
       EXPECT_TRUE(id.ok()) << id.status();
       if (!id.ok() || !id->has_value()) continue;
       ++decided;
