@@ -62,7 +62,7 @@ class Engine {
   // (kError); an error returned here ended all that were in the step. On a
   // device the text of a token goes out during the step after its own, and what
   // a text ends (a stop, a receiver that wants no more) has a row of that step
-  // in vain.
+  // in vain. A receiver of texts may call Cancel, and nothing else here.
   absl::Status Step();
   bool idle() const;
   // The answer, once the request has ended; nullopt before.
