@@ -10,6 +10,7 @@
 // `kSlices`), so 32 / kLanes keys at once. Scores pass through shared memory:
 // there a lane is a key, and caps, masks and exponentials are computed once.
 
+#include "kernels/cuda/attention_decode_scores.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/kv_values.cuh"
 
@@ -19,13 +20,15 @@ inline constexpr int kDecodeWarps = 4;
 
 // The compile-time side of a decode kernel.
 template <ValueFormat kFormatValue, int kLanesValue, int kSlicesValue,
-          int kQueriesValue, bool kVectorsValue>
+          int kQueriesValue, bool kVectorsValue, bool kTensorScoresValue>
 struct DecodeShape {
   static constexpr ValueFormat kFormat = kFormatValue;
   static constexpr int kLanes = kLanesValue;
   static constexpr int kSlices = kSlicesValue;
   static constexpr int kQueries = kQueriesValue;
   static constexpr bool kVectors = kVectorsValue;
+  // Of several queries and e4m3: attention_decode_scores.cuh.
+  static constexpr bool kTensorScores = kTensorScoresValue;
 
   static constexpr int kKeysAtOnce = 32 / kLanes;
   static constexpr int kDims = 8 * kSlices;  // of a lane
@@ -48,7 +51,8 @@ struct DecodeShape {
 // What a lane knows of the tile's queries.
 template <typename Shape>
 struct DecodeState {
-  float q[Shape::kQueries][Shape::kDims];
+  float q[Shape::kTensorScores ? 1 : Shape::kQueries][Shape::kDims];
+  ScoreQueries score_queries;                // instead of those
   float sum[Shape::kQueries][Shape::kDims];  // of this lane's dims and keys
   float maximum[Shape::kQueries];            // of the warp
   float total[Shape::kQueries];              // of this lane's keys

@@ -26,7 +26,7 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
     const bool exists = q < tile.num_queries;
     const int64_t row = exists ? QueryRow(plan, tile, q) : 0;
 #pragma unroll
-    for (int s = 0; s < Shape::kSlices; ++s) {
+    for (int s = 0; s < Shape::kSlices && !Shape::kTensorScores; ++s) {
       const auto values = LoadEight<ValueFormat::kF32, Shape::kVectors>(
           reinterpret_cast<const uint8_t*>(plan.args.q + row * dim),
           FirstDim<Shape>(lane, s), exists ? dim : 0);
@@ -37,6 +37,14 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
     state.maximum[q] = -INFINITY;
     state.total[q] = 0;
     state.last_key[q] = exists ? LastKey(plan, tile, q) : -1;
+  }
+  if constexpr (Shape::kTensorScores) {
+    const int q = lane / 4;
+    LoadScoreQueries(plan,
+                     q < tile.num_queries
+                         ? plan.args.q + QueryRow(plan, tile, q) * dim
+                         : nullptr,
+                     lane, state.score_queries);
   }
 }
 
@@ -63,13 +71,31 @@ __device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
   // Each batch is loaded while the one before it is computed; the first values
   // while the scores become weights.
   EightValues<Shape::kFormat> loaded[2][Shape::kBatch][Shape::kSlices];
-  LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
+  if constexpr (Shape::kTensorScores) {
+    const auto* pieces = static_cast<const uint8_t*>(pages.k);
+    KeyPieces tile_keys[kWarpKeys / kScoreTileKeys];
 #pragma unroll
-  for (int batch = 0; batch < Shape::kBatches; ++batch) {
-    const bool last = batch + 1 == Shape::kBatches;
-    LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
-                     last ? 0 : batch + 1, lane, dim, loaded[(batch + 1) % 2]);
-    ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
+    for (int i = 0; i < kWarpKeys / kScoreTileKeys; ++i) {
+      tile_keys[i] = LoadKeyPieces(pieces, exchange.row_offset,
+                                   i * kScoreTileKeys, lane, dim);
+    }
+    LoadBatch<Shape>(values, exchange.row_offset, 0, lane, dim,
+                     loaded[Shape::kBatches % 2]);
+#pragma unroll
+    for (int i = 0; i < kWarpKeys / kScoreTileKeys; ++i) {
+      ScoreKeys(tile_keys[i], state.score_queries, lane,
+                exchange.weight + i * kScoreTileKeys);
+    }
+  } else {
+    LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
+#pragma unroll
+    for (int batch = 0; batch < Shape::kBatches; ++batch) {
+      const bool last = batch + 1 == Shape::kBatches;
+      LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
+                       last ? 0 : batch + 1, lane, dim,
+                       loaded[(batch + 1) % 2]);
+      ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
+    }
   }
   __syncwarp();
   WeighKeys<Shape>(plan, first_key + lane, end_key, key_scale, value_scale,
@@ -224,9 +250,10 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
 }
 
 template <ValueFormat kFormat, int kLanes, int kSlices, int kQueries,
-          bool kVectors>
+          bool kVectors, bool kTensorScores = false>
 void LaunchDecodeShape(const AttentionPlan& plan, const Exec& exec) {
-  using Shape = DecodeShape<kFormat, kLanes, kSlices, kQueries, kVectors>;
+  using Shape =
+      DecodeShape<kFormat, kLanes, kSlices, kQueries, kVectors, kTensorScores>;
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(plan.blocks()),
                        static_cast<unsigned>(plan.splits)),
@@ -238,6 +265,16 @@ void LaunchDecodeShape(const AttentionPlan& plan, const Exec& exec) {
 template <ValueFormat kFormat, int kLanes, int kSlices>
 void LaunchDecodeLanes(const AttentionPlan& plan, const Exec& exec) {
   constexpr int kSome = 4 / kSlices;
+  if constexpr (kFormat == ValueFormat::kE4m3 && kLanes == 16) {
+    if (plan.vectors && plan.tile_queries >= kSome &&
+        plan.args.pages.head_dim % 16 == 0) {
+      return plan.tile_queries == kSome
+                 ? LaunchDecodeShape<kFormat, kLanes, kSlices, kSome, true,
+                                     true>(plan, exec)
+                 : LaunchDecodeShape<kFormat, kLanes, kSlices, 8, true, true>(
+                       plan, exec);
+    }
+  }
   if (!plan.vectors) {
     LaunchDecodeShape<kFormat, kLanes, kSlices, kSome, false>(plan, exec);
   } else if (plan.tile_queries == 1) {

@@ -50,7 +50,7 @@ class Step {
   AttentionArgs Args(float* y) {
     return {.batch = cache_.batch(),
             .num_heads = num_heads_,
-            .scale = 0.25f,
+            .scale = 0.25f / unit_,
             .window = shape_.window,
             .q = q_.data(),
             .pages = cache_.pages(),
@@ -62,6 +62,12 @@ class Step {
                                  .num_heads = num_heads_,
                                  .head_dim = shape_.kv.head_dim});
     return (bytes + 63) / 64 * 64;
+  }
+
+  // Queries so many times as large, scores as large as they were.
+  void MeasureQueriesIn(float unit) {
+    for (float& value : q_) value = value / unit_ * unit;
+    unit_ = unit;
   }
 
   // y, by blocks in this order.
@@ -78,6 +84,7 @@ class Step {
   KvBatch cache_;
   int64_t num_heads_;
   GuardedArray<float> q_;
+  float unit_ = 1;
 };
 
 // A dimension of a query, from what the blocks of its tile have left.
@@ -231,6 +238,23 @@ TEST(AttentionSplitTest, ARecordedStepRunsAgain) {
     ASSERT_TRUE((*recorded)->Enqueue().ok());
     ASSERT_TRUE(device->Synchronize().ok());
     EXPECT_EQ(y.ToVector(), wanted) << run;
+  }
+}
+
+// Powers of two leave the bits of decode alone, also where queries are beyond
+// f16, which the tensor cores take them in.
+TEST(AttentionSplitTest, QueriesOfAnyMagnitude) {
+  for (const int64_t head_dim : {96, 128}) {
+    for (const int64_t group : {1, 3, 8}) {
+      Step step({{{1, 200}}, {ValueFormat::kE4m3, 2, 64, head_dim}, group});
+      GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0);
+      const std::vector<float> wanted = step.Run("ascending", workspace.data());
+      for (const float unit : {0x1p50f, 0x1p-50f}) {
+        step.MeasureQueriesIn(unit);
+        EXPECT_EQ(step.Run("ascending", workspace.data()), wanted)
+            << head_dim << " dims, group " << group << ", unit " << unit;
+      }
+    }
   }
 }
 
