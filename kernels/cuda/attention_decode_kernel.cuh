@@ -48,6 +48,53 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
   }
 }
 
+// Keys or values on their way: a batch is loaded while the one before it is
+// computed.
+template <typename Shape>
+using LoadedBatches =
+    EightValues<Shape::kFormat>[2][Shape::kBatch][Shape::kSlices];
+
+// q K^T of the warp's 32 keys, to its exchange; at the end the first batch of
+// values is on its way, in loaded[kBatches % 2]. `values` is the page array
+// from this lane's first dimension on.
+template <typename Shape>
+__device__ __forceinline__ void ScoreWarpKeys(const KvPagesView& pages,
+                                              const uint8_t* values, int lane,
+                                              DecodeExchange<Shape> exchange,
+                                              const DecodeState<Shape>& state,
+                                              LoadedBatches<Shape>& loaded) {
+  const int dim = static_cast<int>(pages.head_dim);
+  const auto* rows = static_cast<const uint8_t*>(pages.k);
+  if constexpr (Shape::kTensorScores) {
+    constexpr int kTiles = kWarpKeys / kScoreTileKeys;
+    KeyPieces pieces[kTiles];
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      pieces[i] = LoadKeyPieces(rows, exchange.row_offset, i * kScoreTileKeys,
+                                lane, dim);
+    }
+    LoadBatch<Shape>(values, exchange.row_offset, 0, lane, dim,
+                     loaded[Shape::kBatches % 2]);
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      ScoreKeys(pieces[i], state.score_queries, lane,
+                exchange.weight + i * kScoreTileKeys);
+    }
+  } else {
+    const uint8_t* keys =
+        rows + FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
+    LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
+#pragma unroll
+    for (int batch = 0; batch < Shape::kBatches; ++batch) {
+      const bool last = batch + 1 == Shape::kBatches;
+      LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
+                       last ? 0 : batch + 1, lane, dim,
+                       loaded[(batch + 1) % 2]);
+      ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
+    }
+  }
+}
+
 // The warp's 32 keys from first_key; this lane's is in `key_row` of the page
 // arrays, and all lanes' offsets are in the exchange.
 template <typename Shape>
@@ -64,39 +111,11 @@ __device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
     key_scale = pages.k_scale[key_row];
     value_scale = pages.v_scale[key_row];
   }
-  const int64_t lane_offset =
-      FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
-  const auto* keys = static_cast<const uint8_t*>(pages.k) + lane_offset;
-  const auto* values = static_cast<const uint8_t*>(pages.v) + lane_offset;
-  // Each batch is loaded while the one before it is computed; the first values
-  // while the scores become weights.
-  EightValues<Shape::kFormat> loaded[2][Shape::kBatch][Shape::kSlices];
-  if constexpr (Shape::kTensorScores) {
-    const auto* pieces = static_cast<const uint8_t*>(pages.k);
-    KeyPieces tile_keys[kWarpKeys / kScoreTileKeys];
-#pragma unroll
-    for (int i = 0; i < kWarpKeys / kScoreTileKeys; ++i) {
-      tile_keys[i] = LoadKeyPieces(pieces, exchange.row_offset,
-                                   i * kScoreTileKeys, lane, dim);
-    }
-    LoadBatch<Shape>(values, exchange.row_offset, 0, lane, dim,
-                     loaded[Shape::kBatches % 2]);
-#pragma unroll
-    for (int i = 0; i < kWarpKeys / kScoreTileKeys; ++i) {
-      ScoreKeys(tile_keys[i], state.score_queries, lane,
-                exchange.weight + i * kScoreTileKeys);
-    }
-  } else {
-    LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
-#pragma unroll
-    for (int batch = 0; batch < Shape::kBatches; ++batch) {
-      const bool last = batch + 1 == Shape::kBatches;
-      LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
-                       last ? 0 : batch + 1, lane, dim,
-                       loaded[(batch + 1) % 2]);
-      ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
-    }
-  }
+  const auto* values = static_cast<const uint8_t*>(pages.v) +
+                       FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
+  // The first values are loaded while the scores become weights.
+  LoadedBatches<Shape> loaded;
+  ScoreWarpKeys<Shape>(pages, values, lane, exchange, state, loaded);
   __syncwarp();
   WeighKeys<Shape>(plan, first_key + lane, end_key, key_scale, value_scale,
                    exchange.weight[lane], state);
