@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -139,15 +139,15 @@ INSTANTIATE_TEST_SUITE_P(All, TextsTest, ::testing::ValuesIn(Cases()),
 // Four times the text may take little more than four times as long, whatever
 // the text: no input makes the merging quadratic.
 TEST(TextsTime, LongRunsAreNotQuadratic) {
+  // Of the processor: what else runs on it does not count.
   const auto seconds = [](const Tokenizer& tokenizer, const std::string& text) {
     double best = 1e9;
-    for (int i = 0; i < 3; ++i) {
-      const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 2; ++i) {
+      const std::clock_t start = std::clock();
       const auto ids = tokenizer.Encode(text, {});
       EXPECT_TRUE(ids.ok()) << ids.status();
-      const std::chrono::duration<double> time =
-          std::chrono::steady_clock::now() - start;
-      best = std::min(best, time.count());
+      best = std::min(
+          best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
     }
     return best;
   };
