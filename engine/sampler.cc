@@ -348,14 +348,12 @@ absl::StatusOr<std::optional<int32_t>> Sampler::SampleTop(const TopLogits& top,
   if (raises_) return std::nullopt;
   TopLogits penalized = top;
   const int64_t unknown = ApplyPenalties(penalized);
-  // Of equal ones the lowest id, as in Better.
+  const auto candidate = [&](size_t i) {
+    return Candidate{top.id[i], penalized.logit[i], 0};
+  };
   size_t best = 0;
   for (size_t i = 1; i < top.id.size() && top.id[i] >= 0; ++i) {
-    const float logit = penalized.logit[i];
-    if (logit > penalized.logit[best] ||
-        (logit == penalized.logit[best] && top.id[i] < top.id[best])) {
-      best = i;
-    }
+    if (Better(candidate(i), candidate(best))) best = i;
   }
   const float best_logit = penalized.logit[best];
   // Others may be as good as the last.

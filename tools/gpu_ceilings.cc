@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 
 #include "kernels/core/status_macros.h"
@@ -106,32 +107,44 @@ absl::StatusOr<Row> SquareRow(GpuBench& bench, const char* what,
                  expected, 2 * side * side * side, *timing);
 }
 
-absl::StatusOr<Row> MultiplyRow(GpuBench& bench) {
+// Calls of a loop that multiplies, whose flops it returns.
+struct Multiplied {
+  double flop = 0;
+  Timing timing;
+};
+absl::StatusOr<Multiplied> TimeMultiply(
+    GpuBench& bench,
+    const std::function<int64_t(int64_t rounds, void* sink)>& multiply) {
   ZQFP_ASSIGN_OR_RETURN(const DeviceMemory sink,
                         bench.device().Allocate(DeviceLab::kReadSumsBytes));
-  int64_t flop = 0;
-  ZQFP_ASSIGN_OR_RETURN(const Timing timing, bench.Time(1, [&](int64_t) {
-    flop = bench.lab().Multiply(bench.sizes().multiply_rounds, sink.get());
+  Multiplied found;
+  ZQFP_ASSIGN_OR_RETURN(found.timing, bench.Time(1, [&](int64_t) {
+    found.flop = static_cast<double>(
+        multiply(bench.sizes().multiply_rounds, sink.get()));
   }));
-  const auto work = static_cast<double>(flop);
-  bench.ceilings().hmma_flop = work * 1e6 / timing.median_us;
+  return found;
+}
+
+absl::StatusOr<Row> MultiplyRow(GpuBench& bench) {
+  ZQFP_ASSIGN_OR_RETURN(const Multiplied found,
+                        TimeMultiply(bench, [&](int64_t rounds, void* sink) {
+                          return bench.lab().Multiply(rounds, sink);
+                        }));
+  bench.ceilings().hmma_flop = found.flop * 1e6 / found.timing.median_us;
   return RateRow("HMMA m16n8k16 f16, registers only", "TFLOP/s", kBf16Datasheet,
-                 "600-650, 62-75 % of wgmma", work, timing);
+                 "600-650, 62-75 % of wgmma", found.flop, found.timing);
 }
 
 absl::StatusOr<Row> MultiplyFp8Row(GpuBench& bench, int columns) {
-  ZQFP_ASSIGN_OR_RETURN(const DeviceMemory sink,
-                        bench.device().Allocate(DeviceLab::kReadSumsBytes));
-  int64_t flop = 0;
-  ZQFP_ASSIGN_OR_RETURN(const Timing timing, bench.Time(1, [&](int64_t) {
-    flop = bench.lab().MultiplyFp8(columns, bench.sizes().multiply_rounds,
-                                   sink.get());
-  }));
+  ZQFP_ASSIGN_OR_RETURN(const Multiplied found,
+                        TimeMultiply(bench, [&](int64_t rounds, void* sink) {
+                          return bench.lab().MultiplyFp8(columns, rounds, sink);
+                        }));
   const std::string what =
       fmt::format("wgmma m64n{}k32 e4m3, rows in registers", columns);
   return RateRow(what.c_str(), "TFLOP/s", kFp8Datasheet,
-                 "1979 at 1.83 GHz; less of few columns",
-                 static_cast<double>(flop), timing);
+                 "1979 at 1.83 GHz; less of few columns", found.flop,
+                 found.timing);
 }
 
 absl::StatusOr<Row> LaunchRow(GpuBench& bench, kernels::TimedAs as,

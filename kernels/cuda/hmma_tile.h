@@ -389,28 +389,18 @@ class HmmaWarp {
     const int index =
         Tile::kFineGroups ? k_step >> (operands_->weight.group_shift - 4) : 0;
     for (int s = 0; s < kWarpSlabs; ++s) {
-      const float2 scale =
-          LoadScales(Stage(i) + scale_slot_ + s * Tile::kSlabScaleBytes +
-                     index * kGroupBytes);
+      // Of rows lane / 4 and lane / 4 + 8.
+      const float2 scale = LoadScalePair<Tile::kScales>(
+          Stage(i) + scale_slot_ + s * Tile::kSlabScaleBytes +
+          index * kGroupBytes);
       for (int tile = 0; tile < Tile::kTokenTiles; ++tile) {
-        for (int i = 0; i < 4; ++i) {
-          sums[s][tile][i] = fmaf(i < 2 ? scale.x : scale.y, group[s][tile][i],
-                                  sums[s][tile][i]);
+        for (int r = 0; r < 4; ++r) {
+          sums[s][tile][r] = fmaf(r < 2 ? scale.x : scale.y, group[s][tile][r],
+                                  sums[s][tile][r]);
         }
       }
     }
     Clear(group);
-  }
-
-  // Of rows lane / 4 and lane / 4 + 8.
-  __device__ static float2 LoadScales(const uint8_t* scales) {
-    if constexpr (Tile::kScales == ScaleFormat::kF32) {
-      return *reinterpret_cast<const float2*>(scales);
-    }
-    const uint32_t pair =
-        F16x2FromE4m3x2(*reinterpret_cast<const uint16_t*>(scales));
-    return make_float2(F32FromF16(static_cast<uint16_t>(pair)),
-                       F32FromF16(static_cast<uint16_t>(pair >> 16)));
   }
 
   __device__ void MultiplyChunk(int i, typename Tile::Sums& group,

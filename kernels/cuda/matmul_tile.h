@@ -17,6 +17,7 @@
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/packed_weight.h"
+#include "kernels/cuda/ptx.h"
 #include "kernels/cuda/work_split.h"
 
 namespace zqfp::kernels::cuda {
@@ -70,6 +71,18 @@ inline MatmulOutput OutputOf(const MatmulA8Args& args, const PackedWeight& w,
           .bias = args.bias,
           .residual = args.residual,
           .y = args.y};
+}
+
+// The group scales of two rows that a lane has, which lie side by side.
+template <ScaleFormat kScales>
+__device__ __forceinline__ float2 LoadScalePair(const uint8_t* scales) {
+  if constexpr (kScales == ScaleFormat::kF32) {
+    return *reinterpret_cast<const float2*>(scales);
+  }
+  const uint32_t pair =
+      F16x2FromE4m3x2(*reinterpret_cast<const uint16_t*>(scales));
+  return make_float2(F32FromF16(static_cast<uint16_t>(pair)),
+                     F32FromF16(static_cast<uint16_t>(pair >> 16)));
 }
 
 // How many blocks have left their partial sum of a tile, by the first of them.

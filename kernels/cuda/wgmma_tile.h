@@ -376,13 +376,7 @@ class WgmmaThread {
     } else {
       const uint8_t* from = Scales(stage) + chunk * Tile::kGroupBytes +
                             lane_ / 4 * 2 * (Tile::kGroupBytes / kSlabRows);
-      if constexpr (Tile::kScales == ScaleFormat::kF32) {
-        return *reinterpret_cast<const float2*>(from);
-      }
-      const uint32_t pair =
-          F16x2FromE4m3x2(*reinterpret_cast<const uint16_t*>(from));
-      return make_float2(F32FromF16(static_cast<uint16_t>(pair)),
-                         F32FromF16(static_cast<uint16_t>(pair >> 16)));
+      return LoadScalePair<Tile::kScales>(from);
     }
   }
 
