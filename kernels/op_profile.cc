@@ -83,14 +83,26 @@ void NoteRopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
   active->End("rope_store_kv", {}, Work(queries, keys, store));
 }
 
+std::vector<const WeightView*> WeightsOf(absl::Span<const MatmulA8Args> group) {
+  std::vector<const WeightView*> weights;
+  for (const MatmulA8Args& args : group) weights.push_back(&args.weight);
+  return weights;
+}
+
 void NoteMatmulA8Group(const MatmulA8Args* group, int size,
                        const Exec& exec) noexcept {
   active->Begin();
   active->ops().fused.matmul_a8_group(group, size, exec);
   const absl::Span<const MatmulA8Args> all(group, static_cast<size_t>(size));
-  std::vector<const WeightView*> weights;
-  for (const MatmulA8Args& args : all) weights.push_back(&args.weight);
-  active->End("matmul_a8", weights, Work(all));
+  active->End("matmul_a8", WeightsOf(all), Work(all));
+}
+
+void NoteQuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
+                          int size, const Exec& exec) noexcept {
+  active->Begin();
+  active->ops().fused.quantize_matmul_a8(input, group, size, exec);
+  const absl::Span<const MatmulA8Args> all(group, static_cast<size_t>(size));
+  active->End("quantize_matmul_a8", WeightsOf(all), Work(input, all));
 }
 
 // What tells a weight from the others.
@@ -109,6 +121,9 @@ FusedOps WrapFused(const FusedOps& plain) {
   if (noted.rope_store_kv != nullptr) noted.rope_store_kv = NoteRopeStoreKv;
   if (noted.matmul_a8_group != nullptr) {
     noted.matmul_a8_group = NoteMatmulA8Group;
+  }
+  if (noted.quantize_matmul_a8 != nullptr) {
+    noted.quantize_matmul_a8 = NoteQuantizeMatmulA8;
   }
   return noted;
 }

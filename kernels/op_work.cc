@@ -198,4 +198,12 @@ OpWork Work(absl::Span<const MatmulA8Args> group) {
   return all;
 }
 
+// Blocks make the codes for themselves.
+OpWork Work(const RmsNormArgs& input, absl::Span<const MatmulA8Args> group) {
+  OpWork all = Work(group);
+  const int64_t norm = input.weight != nullptr ? kFloat * input.dim : 0;
+  all.bytes += norm + input.num_rows * ((kFloat - 1) * input.dim - kFloat);
+  return all;
+}
+
 }  // namespace zqfp::kernels

@@ -46,6 +46,7 @@ OpWork Work(const ActivateArgs& activate, const QuantizeTokensArgs& quantize);
 OpWork Work(const RopeArgs& queries, const RopeArgs& keys,
             const StoreKvArgs& store);
 OpWork Work(absl::Span<const MatmulA8Args> group);
+OpWork Work(const RmsNormArgs& input, absl::Span<const MatmulA8Args> group);
 
 }  // namespace zqfp::kernels
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/core/check.h"
 #include "kernels/core/float_formats.h"
@@ -38,6 +39,12 @@ float RoundTo(kernels::ValueFormat format, float value) {
     default:
       return value;
   }
+}
+
+bool AllRunA8(std::initializer_list<const LinearWeight*> linears) {
+  return std::all_of(
+      linears.begin(), linears.end(),
+      [](const LinearWeight* linear) { return linear->runs_a8(); });
 }
 
 float ScoreScale(const Config& config) {
@@ -205,7 +212,8 @@ void Transformer::Attend(const LayerWeights& layer,
   const Input in =
       Prepare(LayerStage::kAttentionInput, {&layer.q, &layer.k, &layer.v});
   if (Stopped()) return;
-  Linears({{&layer.q, a_.q}, {&layer.k, a_.k}, {&layer.v, a_.v}}, in);
+  Multiply({{&layer.q, a_.q}, {&layer.k, a_.k}, {&layer.v, a_.v}}, in,
+           num_tokens_);
   if (config_.qk_norm) {
     Norm(a_.q, layer.q_norm, num_tokens_ * heads, a_.q);
     Norm(a_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads, a_.k);
@@ -231,9 +239,9 @@ void Transformer::ActivateFfn(const LayerWeights& layer) {
             : Prepare(LayerStage::kFfnInput, {&layer.up});
   if (Stopped()) return;
   if (gated) {
-    Linears({{&layer.gate, a_.gate}, {&layer.up, a_.up}}, in);
+    Multiply({{&layer.gate, a_.gate}, {&layer.up, a_.up}}, in, num_tokens_);
   } else {
-    Linears({{&layer.up, a_.up}}, in);
+    Multiply({{&layer.up, a_.up}}, in, num_tokens_);
   }
   const kernels::ActivateArgs args = {.num_tokens = num_tokens_,
                                       .dim = config_.ffn_dim,
@@ -256,9 +264,9 @@ void Transformer::Join(LayerStage stage, const LinearWeight& linear,
   const Input input = Prepare(stage, {&linear});
   if (Stopped()) return;
   if (post.weight.empty()) {
-    return Linear(linear, input, num_tokens_, a_.x, a_.x);
+    return Multiply({{&linear, a_.x}}, input, num_tokens_, a_.x);
   }
-  Linear(linear, input, num_tokens_, nullptr, a_.normed);
+  Multiply({{&linear, a_.normed}}, input, num_tokens_);
   Norm(a_.normed, post, num_tokens_, a_.x, a_.x);
 }
 
@@ -274,9 +282,13 @@ void Transformer::Head(float* logits) {
                     .x = a_.x,
                     .y = a_.normed},
                    exec_);
-  Norm(a_.normed, weights_.final_norm, rows, a_.normed);
-  const Input in = Quantize(a_.normed, dim, rows, {&weights_.lm_head});
-  Linear(weights_.lm_head, in, rows, nullptr, logits);
+  Input in = {.x = a_.normed};
+  if (NormsInCodes({&weights_.lm_head})) {
+    in.norm = &weights_.final_norm;
+  } else {
+    Norm(a_.normed, weights_.final_norm, rows, a_.normed);
+  }
+  Multiply({{&weights_.lm_head, logits}}, in, rows);
   if (config_.logit_softcap == 0) return;
   ops_.softcap({.num_rows = rows,
                 .dim = config_.vocab_size,
@@ -310,57 +322,52 @@ void Transformer::Norm(const float* x, const NormWeight& norm, int64_t num_rows,
   }
 }
 
+bool Transformer::NormsInCodes(
+    std::initializer_list<const LinearWeight*> readers) const {
+  return ops_.fused.rms_norm_quantize != nullptr &&
+         config_.norm != NormKind::kLayer && WantOnlyCodes(readers);
+}
+
 bool Transformer::WantOnlyCodes(
     std::initializer_list<const LinearWeight*> readers) const {
-  return observer_ == nullptr && std::all_of(readers.begin(), readers.end(),
-                                             [](const LinearWeight* reader) {
-                                               return reader->runs_a8();
-                                             });
+  return observer_ == nullptr && AllRunA8(readers);
 }
 
 void Transformer::NormFor(std::initializer_list<const LinearWeight*> readers,
                           const NormWeight& norm) {
-  has_codes_ = ops_.fused.rms_norm_quantize != nullptr &&
-               config_.norm != NormKind::kLayer && WantOnlyCodes(readers);
-  if (!has_codes_) return Norm(a_.x, norm, num_tokens_, a_.normed);
-  ops_.fused.rms_norm_quantize(
-      {.num_rows = num_tokens_,
-       .dim = config_.model_dim,
-       .epsilon = static_cast<float>(config_.norm_epsilon),
-       .x = a_.x,
-       .weight = norm.weight_data()},
-      QuantizeArgs(nullptr, config_.model_dim, num_tokens_), exec_);
+  if (NormsInCodes(readers)) {
+    norm_ = &norm;
+  } else {
+    Norm(a_.x, norm, num_tokens_, a_.normed);
+  }
 }
 
 Transformer::Input Transformer::Prepare(
     LayerStage stage, std::initializer_list<const LinearWeight*> readers) {
   if (has_codes_) {
     has_codes_ = false;
-    return {nullptr, {a_.codes, a_.code_scales}};
+    return {.codes = {a_.codes, a_.code_scales}};
+  }
+  if (norm_ != nullptr) {
+    return {.x = a_.x, .norm = std::exchange(norm_, nullptr)};
   }
   const auto [x, dim] = InputOf(stage);
   if (observer_ != nullptr) {
     next_ =
         observer_->Observe({readers.begin(), readers.size()}, x, num_tokens_);
-    if (Stopped()) return {x, {}};
+    if (Stopped()) return {.x = x};
   }
-  Input input = Quantize(x, dim, num_tokens_, readers);
-  if (input.codes.data == nullptr && a_.simulated != ActivationFormat::kNone) {
-    RoundTokens(a_.simulated, {num_tokens_, dim, x, a_.rounded.data()}, exec_);
-    input.x = a_.rounded.data();
-  }
-  return input;
-}
-
-Transformer::Input Transformer::Quantize(
-    const float* x, int64_t dim, int64_t num_rows,
-    std::initializer_list<const LinearWeight*> readers) {
-  const bool wanted =
+  if (AllRunA8(readers)) return {.x = x};
+  const bool one_does =
       std::any_of(readers.begin(), readers.end(),
                   [](const LinearWeight* reader) { return reader->runs_a8(); });
-  if (!wanted) return {x, {}};
-  ops_.quantize_tokens(QuantizeArgs(x, dim, num_rows), exec_);
-  return {x, {a_.codes, a_.code_scales}};
+  if (one_does) {
+    ops_.quantize_tokens(QuantizeArgs(x, dim, num_tokens_), exec_);
+    return {.x = x, .codes = {a_.codes, a_.code_scales}};
+  }
+  if (a_.simulated == ActivationFormat::kNone) return {.x = x};
+  RoundTokens(a_.simulated, {num_tokens_, dim, x, a_.rounded.data()}, exec_);
+  return {.x = a_.rounded.data()};
 }
 
 kernels::QuantizeTokensArgs Transformer::QuantizeArgs(const float* x,
@@ -373,37 +380,63 @@ kernels::QuantizeTokensArgs Transformer::QuantizeArgs(const float* x,
           .scale = a_.code_scales};
 }
 
-void Transformer::Linears(std::initializer_list<LinearOutput> outputs,
-                          const Input& input) {
-  const bool one_launch =
-      ops_.fused.matmul_a8_group != nullptr && outputs.size() > 1 &&
-      std::all_of(outputs.begin(), outputs.end(), [](const LinearOutput& out) {
-        return out.linear->runs_a8();
-      });
-  if (!one_launch) {
-    for (const auto& [linear, y] : outputs) {
-      Linear(*linear, input, num_tokens_, nullptr, y);
-    }
-    return;
-  }
+void Transformer::Multiply(std::initializer_list<LinearOutput> outputs,
+                           const Input& input, int64_t num_rows,
+                           const float* residual) {
   kernels::MatmulA8Args group[kernels::kMostGroupedMatmuls];
-  int size = 0;
+  size_t size = 0;
   for (const auto& [linear, y] : outputs) {
-    group[size++] = {num_tokens_,         input.codes, linear->view,
-                     linear->bias_data(), nullptr,     y};
+    if (linear->runs_a8()) {
+      group[size++] = {num_rows,     input.codes,
+                       linear->view, linear->bias_data(),
+                       residual,     y};
+    } else {
+      MultiplyFloats(*linear, input.x, num_rows, residual, y);
+    }
   }
-  ops_.fused.matmul_a8_group(group, size, exec_);
+  if (size == 0) return;
+  if (input.codes.data != nullptr) return MultiplyCodes({group, size});
+  const kernels::RmsNormArgs norm = {
+      .num_rows = num_rows,
+      .dim = group[0].weight.k,
+      .epsilon = static_cast<float>(config_.norm_epsilon),
+      .x = input.x,
+      .weight = input.norm != nullptr ? input.norm->weight_data() : nullptr};
+  QuantizeAndMultiply(norm, {group, size});
 }
 
-void Transformer::Linear(const LinearWeight& linear, const Input& input,
-                         int64_t num_rows, const float* residual, float* y) {
-  const float* bias = linear.bias_data();
-  if (linear.runs_a8()) {
-    ops_.matmul_a8({num_rows, input.codes, linear.view, bias, residual, y},
-                   exec_);
-    return;
+void Transformer::QuantizeAndMultiply(const kernels::RmsNormArgs& norm,
+                                      absl::Span<kernels::MatmulA8Args> group) {
+  const kernels::FusedOps& fused = ops_.fused;
+  const int size = static_cast<int>(group.size());
+  if (fused.quantize_matmul_a8 != nullptr &&
+      fused.takes_quantize_matmul_a8(norm, group.data(), size)) {
+    return fused.quantize_matmul_a8(norm, group.data(), size, exec_);
   }
-  const float* x = input.x;
+  const kernels::QuantizeTokensArgs quantize =
+      QuantizeArgs(norm.x, norm.dim, norm.num_rows);
+  if (norm.weight != nullptr) {
+    fused.rms_norm_quantize(norm, quantize, exec_);
+  } else {
+    ops_.quantize_tokens(quantize, exec_);
+  }
+  for (kernels::MatmulA8Args& args : group) {
+    args.x = {a_.codes, a_.code_scales};
+  }
+  MultiplyCodes(group);
+}
+
+void Transformer::MultiplyCodes(absl::Span<const kernels::MatmulA8Args> group) {
+  if (group.size() > 1 && ops_.fused.matmul_a8_group != nullptr) {
+    return ops_.fused.matmul_a8_group(group.data(),
+                                      static_cast<int>(group.size()), exec_);
+  }
+  for (const kernels::MatmulA8Args& args : group) ops_.matmul_a8(args, exec_);
+}
+
+void Transformer::MultiplyFloats(const LinearWeight& linear, const float* x,
+                                 int64_t num_rows, const float* residual,
+                                 float* y) {
   if (linear.rounds_input()) {
     RoundTokens(linear.activations,
                 {.num_tokens = num_rows,
@@ -415,7 +448,8 @@ void Transformer::Linear(const LinearWeight& linear, const Input& input,
                 exec_);
     x = a_.rounded.data();
   }
-  ops_.matmul({num_rows, x, linear.view, bias, residual, y}, exec_);
+  ops_.matmul({num_rows, x, linear.view, linear.bias_data(), residual, y},
+              exec_);
 }
 
 kernels::RopeArgs Transformer::Rotation(int64_t num_heads, float* x) const {

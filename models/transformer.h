@@ -105,10 +105,13 @@ class Transformer {
   StageInput InputOf(LayerStage stage) const;
 
  private:
-  // A linear layer's input: f32, and once quantized also e4m3.
+  // What linear layers read: x [rows, k], of which those in e4m3 take the codes
+  // where there are any; else Multiply makes them, of the norm of x where one
+  // is given.
   struct Input {
-    const float* x;
+    const float* x = nullptr;
     kernels::QuantizedTokensView codes;
+    const NormWeight* norm = nullptr;
   };
   // A linear layer and where its output goes.
   struct LinearOutput {
@@ -126,26 +129,31 @@ class Transformer {
   // it is not null.
   void Norm(const float* x, const NormWeight& norm, int64_t num_rows, float* y,
             const float* residual = nullptr);
-  // normed = norm of x; or, where the readers want nothing else and the backend
-  // has both in one launch, the codes of that for the next Prepare.
+  // normed = norm of x, unless Multiply does it with the codes.
   void NormFor(std::initializer_list<const LinearWeight*> readers,
                const NormWeight& norm);
   bool Stopped() const { return next_ == LinearObserver::Next::kStop; }
   // What the linears of a stage get of its input: it is shown to the observer,
-  // then quantized, or rounded where that is simulated.
+  // then rounded where that is simulated.
   Input Prepare(LayerStage stage,
                 std::initializer_list<const LinearWeight*> readers);
-  // Quantizes x where one of the layers that read it wants e4m3.
-  Input Quantize(const float* x, int64_t dim, int64_t num_rows,
-                 std::initializer_list<const LinearWeight*> readers);
   kernels::QuantizeTokensArgs QuantizeArgs(const float* x, int64_t dim,
                                            int64_t num_rows) const;
   // Whether nobody but linears in e4m3 sees what these read.
   bool WantOnlyCodes(std::initializer_list<const LinearWeight*> readers) const;
-  // Several linears of one input, without residuals; all num_tokens_ rows.
-  void Linears(std::initializer_list<LinearOutput> outputs, const Input& input);
-  void Linear(const LinearWeight& linear, const Input& input, int64_t num_rows,
-              const float* residual, float* y);
+  // Whether a norm in front of these is done with its codes: they want nothing
+  // else, and the backend has both in one launch.
+  bool NormsInCodes(std::initializer_list<const LinearWeight*> readers) const;
+  // y = linear(input) + residual of each, in as few launches as the backend
+  // has; residual may be null.
+  void Multiply(std::initializer_list<LinearOutput> outputs, const Input& input,
+                int64_t num_rows, const float* residual = nullptr);
+  // Of those in e4m3: with what makes the codes, and after it.
+  void QuantizeAndMultiply(const kernels::RmsNormArgs& norm,
+                           absl::Span<kernels::MatmulA8Args> group);
+  void MultiplyCodes(absl::Span<const kernels::MatmulA8Args> group);
+  void MultiplyFloats(const LinearWeight& linear, const float* x,
+                      int64_t num_rows, const float* residual, float* y);
   // The residual stream += linear(input of the stage), by way of `post` where
   // there is one.
   void Join(LayerStage stage, const LinearWeight& linear,
@@ -162,7 +170,10 @@ class Transformer {
   StepInputs inputs_;
   int64_t num_tokens_ = 0;
   int64_t layer_index_ = 0;
-  bool has_codes_ = false;  // of the input of the next Prepare
+  // Of the input of the next Prepare: its codes are there; the norm that its
+  // codes are still to be made of.
+  bool has_codes_ = false;
+  const NormWeight* norm_ = nullptr;
   LinearObserver* observer_ = nullptr;
   LinearObserver::Next next_ = LinearObserver::Next::kGoOn;
 };

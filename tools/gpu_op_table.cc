@@ -5,6 +5,7 @@
 
 #include "kernels/core/status_macros.h"
 #include "kernels/op_work.h"
+#include "tools/gpu_matrix.h"
 
 namespace zqfp::tools {
 namespace {
@@ -85,14 +86,16 @@ class OpArrays {
 struct OpCase {
   std::string name;
   kernels::OpWork work;
-  std::function<void(const Exec&)> run;
+  std::function<void(const Exec&, int64_t call)> run;
+  int64_t rotation = 1;  // calls that read different weights
+  int64_t workspace_bytes = 0;
 };
 
 template <typename Args>
 OpCase Case(std::string name, void (*op)(const Args&, const Exec&) noexcept,
             const Args& args) {
   return {std::move(name), kernels::Work(args),
-          [op, args](const Exec& exec) { op(args, exec); }};
+          [op, args](const Exec& exec, int64_t) { op(args, exec); }};
 }
 
 std::vector<OpCase> RowOps(const GpuBench& bench, const OpArrays& a,
@@ -227,7 +230,7 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
         .num_tokens = m, .dim = dim, .q = a.codes(), .scale = a.scale()};
     cases.push_back({"rms_norm_quantize",
                      {.bytes = 4 * dim * (m + 1) + m * (dim + 4)},
-                     [=](const Exec& exec) {
+                     [=](const Exec& exec, int64_t) {
                        fused.rms_norm_quantize(norm, quantize, exec);
                      }});
   }
@@ -238,7 +241,7 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
         .num_tokens = m, .dim = ffn, .q = a.codes(), .scale = a.scale()};
     cases.push_back({"activate_quantize",
                      {.bytes = m * (9 * ffn + 4)},
-                     [=](const Exec& exec) {
+                     [=](const Exec& exec, int64_t) {
                        fused.activate_quantize(activate, quantize, exec);
                      }});
   }
@@ -250,17 +253,56 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
     const int64_t bytes = kernels::Work(queries).bytes +
                           kernels::Work(keys).bytes +
                           kernels::Work(store).bytes - 4 * m * dim;
-    cases.push_back({"rope_store_kv", {.bytes = bytes}, [=](const Exec& exec) {
-                       fused.rope_store_kv(queries, keys, store, exec);
-                     }});
+    cases.push_back(
+        {"rope_store_kv", {.bytes = bytes}, [=](const Exec& exec, int64_t) {
+           fused.rope_store_kv(queries, keys, store, exec);
+         }});
   }
   return cases;
 }
 
+// The norm and the codes of the tokens that qkv reads, in a launch of their own
+// or by the blocks of the matmul: both ways, which decides from how many values
+// on (kernels/cuda/own_tokens.h).
+std::vector<OpCase> InputCases(const GpuBench& bench, const OpArrays& a,
+                               const GpuMatrix& qkv, int64_t m) {
+  const kernels::FusedOps& fused = bench.ops().fused;
+  const int64_t k = qkv.k();
+  const kernels::RmsNormArgs norm = {
+      .num_rows = m, .dim = k, .epsilon = 1e-5f, .x = a.x(), .weight = a.row()};
+  const kernels::QuantizeTokensArgs quantize = {
+      .num_tokens = m, .dim = k, .q = a.codes(), .scale = a.scale()};
+  const auto matmul = [&a, &qkv, m](int64_t call) {
+    return kernels::MatmulA8Args{.m = m,
+                                 .x = {a.codes(), a.scale()},
+                                 .weight = qkv.packed(call),
+                                 .y = a.y()};
+  };
+  kernels::MatmulA8Args sizes = matmul(0);
+  sizes.weight = qkv.view();
+  const kernels::OpWork work = kernels::Work(norm, absl::MakeSpan(&sizes, 1));
+  const int64_t workspace =
+      bench.ops().workspace_bytes({.num_tokens = m, .k = k, .n = qkv.n()});
+  return {{"rms_norm_quantize, then qkv", work,
+           [=](const Exec& exec, int64_t call) {
+             fused.rms_norm_quantize(norm, quantize, exec);
+             const kernels::MatmulA8Args args = matmul(call);
+             fused.matmul_a8_group(&args, 1, exec);
+           },
+           qkv.packed_copies(), workspace},
+          {"qkv with both", work,
+           [=](const Exec& exec, int64_t call) {
+             const kernels::MatmulA8Args args = matmul(call);
+             fused.quantize_matmul_a8(norm, &args, 1, exec);
+           },
+           qkv.packed_copies(), workspace}};
+}
+
 absl::StatusOr<Row> OpRow(GpuBench& bench, const OpCase& op, int64_t m) {
-  ZQFP_ASSIGN_OR_RETURN(const Exec exec, bench.ExecWith(0));
-  ZQFP_ASSIGN_OR_RETURN(const Timing timing,
-                        bench.Time(1, [&](int64_t) { op.run(exec); }));
+  ZQFP_ASSIGN_OR_RETURN(const Exec exec, bench.ExecWith(op.workspace_bytes));
+  ZQFP_ASSIGN_OR_RETURN(
+      const Timing timing,
+      bench.Time(op.rotation, [&](int64_t call) { op.run(exec, call); }));
   const auto bytes = static_cast<double>(op.work.bytes);
   const double us = timing.median_us;
   return Row{op.name,
@@ -285,14 +327,33 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
                     {"p90_us", "p90", 2},
                     {"gb_per_s", "GB/s", 1},
                     {"floor_share", "of floor", 2}};
-  const int64_t most =
-      *std::max_element(sizes.op_tokens.begin(), sizes.op_tokens.end());
+  // Of qkv's outputs a token has three rows.
+  const int64_t most = std::max(
+      *std::max_element(sizes.op_tokens.begin(), sizes.op_tokens.end()),
+      3 * *std::max_element(sizes.input_tokens.begin(),
+                            sizes.input_tokens.end()));
   const absl::StatusOr<OpArrays> arrays = OpArrays::Create(bench, most);
   if (!arrays.ok()) {
     table->failed.push_back(std::string(arrays.status().message()));
     return;
   }
+  const absl::StatusOr<GpuMatrix> qkv =
+      GpuMatrix::Create(bench, kernels::WeightFormat::kE2m1Shift,
+                        3 * sizes.model_dim, sizes.model_dim, sizes.group_size);
   std::vector<RowJob> jobs;
+  const auto add = [&](const std::vector<OpCase>& cases, int64_t m) {
+    for (const OpCase& op : cases) {
+      jobs.push_back({fmt::format("{} M={}", op.name, m),
+                      [&bench, op, m] { return OpRow(bench, op, m); }});
+    }
+  };
+  if (!qkv.ok()) {
+    table->failed.push_back(std::string(qkv.status().message()));
+  } else if (bench.ops().fused.quantize_matmul_a8 != nullptr) {
+    for (const int64_t m : sizes.input_tokens) {
+      add(InputCases(bench, *arrays, *qkv, m), m);
+    }
+  }
   for (const int64_t m : sizes.op_tokens) {
     std::vector<OpCase> cases = RowOps(bench, *arrays, m);
     for (OpCase& op : TokenOps(bench, *arrays, m)) {
@@ -301,10 +362,7 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
     for (OpCase& op : FusedOps(bench, *arrays, m)) {
       cases.push_back(std::move(op));
     }
-    for (const OpCase& op : cases) {
-      jobs.push_back({fmt::format("{} M={}", op.name, m),
-                      [&bench, op, m] { return OpRow(bench, op, m); }});
-    }
+    add(cases, m);
   }
   MeasureRows(jobs, deadline, table);
   table->notes = {

@@ -312,6 +312,17 @@ struct FusedOps {
   // tokens; their outputs do not overlap. Sums may be in another order.
   void (*matmul_a8_group)(const MatmulA8Args* group, int size,
                           const Exec&) noexcept = nullptr;
+  // RmsNorm of input.x where it has a weight, QuantizeTokens of that (or of
+  // input.x), then matmul_a8_group of the codes, which nobody else gets: `y` of
+  // `input` and `x` of the group are not read. The same bits as from the three.
+  // Outputs do not overlap input.x.
+  void (*quantize_matmul_a8)(const RmsNormArgs& input,
+                             const MatmulA8Args* group, int size,
+                             const Exec&) noexcept = nullptr;
+  // Whether that takes these, which it does where it is faster.
+  bool (*takes_quantize_matmul_a8)(const RmsNormArgs& input,
+                                   const MatmulA8Args* group,
+                                   int size) noexcept = nullptr;
 };
 
 // One backend: a null slot falls to the next table down (backend.h).

@@ -13,7 +13,9 @@
 // kRowWarps warps lie along the rows, two slabs each; the kDepthWarps groups of
 // them split the chunks of K and are added at the end. Weights, scales and
 // tokens come through a ring of stages in shared memory, one chunk a stage and
-// depth group, filled by asynchronous copies of 16 bytes.
+// depth group, filled by asynchronous copies of 16 bytes. Tokens that the block
+// has quantized itself (own_tokens.h) are there from the first chunk to the
+// last one instead, behind the sums.
 
 #include <cuda_runtime.h>
 #include <stdint.h>
@@ -21,19 +23,22 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/matmul_plan.h"
 #include "kernels/cuda/matmul_tile.h"
+#include "kernels/cuda/own_tokens.h"
 #include "kernels/cuda/packed_weight.h"
 #include "kernels/cuda/ptx.h"
 
 namespace zqfp::kernels::cuda {
 
-// With scale groups of less than a chunk, kFine, sums end within a chunk.
+// With scale groups of less than a chunk, kFine, sums end within a chunk. kOwn:
+// tokens are the block's own.
 template <CodeFormat kCodeFormat, ScaleFormat kScaleFormat, bool kFine,
-          int kTokenTileCount>
+          int kTokenTileCount, bool kOwn = false>
 struct HmmaTile {
   static constexpr CodeFormat kCodes = kCodeFormat;
   static constexpr ScaleFormat kScales = kScaleFormat;
   static constexpr bool kFineGroups = kFine;
   static constexpr int kTokenTiles = kTokenTileCount;
+  static constexpr bool kOwnTokens = kOwn;
   static constexpr int kRowWarps = RowWarps(kTokenTiles);
   static constexpr int kDepthWarps = kMatmulWarps / kRowWarps;
   static constexpr int kRows = kRowWarps * kWarpRows;
@@ -58,7 +63,7 @@ struct HmmaTile {
   // in 32 banks.
   static constexpr int kTokenStride = kChunkColumns + 16;
   static constexpr int kStageBytes =
-      kCodesBytes + kScalesBytes + kTokens * kTokenStride;
+      kCodesBytes + kScalesBytes + (kOwn ? 0 : kTokens * kTokenStride);
   static constexpr int kRingBytes = kDepthWarps * kStages * kStageBytes;
 
   // The sums of a depth group, [kTokens][kSumStride]: four more than the rows,
@@ -67,6 +72,7 @@ struct HmmaTile {
   static constexpr int kSumStride = kRows + 4;
   static constexpr int kSumBytes = kTokens * kSumStride * 4;
   static constexpr int kSharedBytes = kRingBytes + kDepthWarps * kSumBytes;
+  static_assert(!kOwn || kTokens == kMostOwnTokens);
 
   // What a sum of products is short of: layout E's power of two.
   static constexpr float kUnit =
@@ -74,6 +80,11 @@ struct HmmaTile {
 
   // Sums of one warp, [slab][token tile][register of the fragment].
   using Sums = float[kWarpSlabs][kTokenTiles][4];
+
+  // Of the block's own tokens.
+  __device__ static const float* OwnScales() {
+    return reinterpret_cast<const float*>(DynamicShared() + kSharedBytes);
+  }
 };
 
 // One warp's share of a segment. All warps of a block call the same functions
@@ -97,10 +108,14 @@ class HmmaWarp {
     most_left_ = (length + Tile::kDepthWarps - 1) / Tile::kDepthWarps;
     FindWeights(segment);
     FindTokens(segment);
-    for (int* number :
-         {&code_slot_, &scale_place_, &scale_slot_, &token_place_, &token_slot_,
-          &tokens_left_, &whole_pieces_, &group_shift_, &group_mask_}) {
+    for (int* number : {&code_slot_, &scale_place_, &scale_slot_, &token_slot_,
+                        &group_shift_, &group_mask_}) {
       Keep(*number);
+    }
+    if constexpr (!Tile::kOwnTokens) {
+      for (int* number : {&token_place_, &tokens_left_, &whole_pieces_}) {
+        Keep(*number);
+      }
     }
     if constexpr (!Tile::kFineGroups && Tile::kScales != ScaleFormat::kNone) {
       uint64_t address = reinterpret_cast<uint64_t>(scales_);
@@ -116,12 +131,15 @@ class HmmaWarp {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       if (left_ > i) CopyWeights(i);
+      if constexpr (Tile::kOwnTokens) CopyAsyncCommit();
     }
     AwaitInputs();
+    if constexpr (!Tile::kOwnTokens) {
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      if (left_ > i) CopyTokens(i);
-      CopyAsyncCommit();
+      for (int i = 0; i < kAhead; ++i) {
+        if (left_ > i) CopyTokens(i);
+        CopyAsyncCommit();
+      }
     }
   }
 
@@ -249,6 +267,14 @@ class HmmaWarp {
   // As FindWeights, of the tokens. Of a row of them the last chunk may be
   // short: what is beyond is zero.
   __device__ void FindTokens(const TileSegment& segment) {
+    if constexpr (Tile::kOwnTokens) {
+      // Columns beyond the last token are not stored: they are the first one.
+      const int token = lane_ / 4 < operands_->m ? lane_ / 4 : 0;
+      token_slot_ = static_cast<int>(OwnTokens::At(Tile::kSharedBytes, token,
+                                                   operands_->k)) +
+                    chunk_ * kChunkColumns + lane_ % 4 * 4;
+      return;
+    }
     const int64_t column = int64_t{chunk_} * kChunkColumns + lane_ % 4 * 16;
     tokens_ = operands_->tokens + column +
               (segment.first_token + row_warp_ * kTileTokens + lane_ / 4) *
@@ -294,8 +320,10 @@ class HmmaWarp {
     return scales_ + group * int64_t{kGroupBytes};
   }
   __device__ void CopyTokens(int i) {
-    for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
-      CopyTokenTile(i, tile);
+    if constexpr (!Tile::kOwnTokens) {
+      for (int tile = 0; tile < Tile::kTokenTiles; tile += Tile::kRowWarps) {
+        CopyTokenTile(i, tile);
+      }
     }
   }
 
@@ -324,10 +352,14 @@ class HmmaWarp {
       codes_[s] += Tile::kStages * Tile::kSlabCodeBytes;
     }
     if constexpr (Tile::kFineGroups) scales_ += Tile::kStages * scales_step_;
-    tokens_ += Tile::kStages * kChunkColumns;
     chunk_ += Tile::kStages;
     left_ -= Tile::kStages;
-    columns_left_ -= Tile::kStages * kChunkColumns;
+    if constexpr (Tile::kOwnTokens) {
+      token_slot_ += Tile::kStages * kChunkColumns;
+    } else {
+      tokens_ += Tile::kStages * kChunkColumns;
+      columns_left_ -= Tile::kStages * kChunkColumns;
+    }
   }
 
   // The A fragments of the chunk's four steps, one slab.
@@ -365,9 +397,11 @@ class HmmaWarp {
 
   __device__ void LoadTokens(int i, int k_step, int tile,
                              uint32_t (&b)[2]) const {
+    const uint8_t* chunk =
+        Tile::kOwnTokens ? DynamicShared() + i * kChunkColumns
+                         : Stage(i) + tile * kTileTokens * Tile::kTokenStride;
     const uint32_t word = *reinterpret_cast<const uint32_t*>(
-        Stage(i) + token_slot_ + tile * kTileTokens * Tile::kTokenStride +
-        k_step * kStepColumns);
+        chunk + token_slot_ + k_step * kStepColumns);
     b[0] = F16x2FromE4m3x2(static_cast<uint16_t>(word));
     b[1] = F16x2FromE4m3x2(static_cast<uint16_t>(word >> 16));
   }
@@ -441,14 +475,15 @@ class HmmaWarp {
   int scales_step_ = 0;              // of fine groups: from chunk to chunk
   int group_shift_ = 0;              // else: 2^shift chunks are a group
   int group_mask_ = 0;               // and those less one
-  const uint8_t* tokens_;            // of the first tile of this warp
-  int tokens_left_;                  // from the lane's of that tile on
-  int columns_left_;
-  int whole_pieces_;  // of tokens: TileOperands
+  const uint8_t* tokens_ = nullptr;  // of the first tile of this warp
+  int tokens_left_ = 0;              // from the lane's of that tile on
+  int columns_left_ = 0;
+  int whole_pieces_ = 0;  // of tokens: TileOperands
   // Bytes from the beginning of a stage: where this lane's copies go, and where
-  // its operands are.
+  // its operands are. Of own tokens: from the beginning of all, for the current
+  // chunk.
   int scale_place_ = 0;
-  int token_place_;
+  int token_place_ = 0;
   int code_slot_;  // both
   int scale_slot_ = 0;
   int token_slot_;

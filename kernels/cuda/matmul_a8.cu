@@ -25,6 +25,7 @@ struct A8Params {
   A8Matrix matrix[kMostGroupedMatmuls];
   int num_matrices;
   int token_tiles;  // of 8 tokens, in a tile
+  OwnTokens own;    // where `own.x` is given; else tokens are the operands'
 };
 
 // Which weight's tile has this unit.
@@ -70,7 +71,11 @@ __global__ void __launch_bounds__(kMatmulThreads,
   int unit = split.Begin(static_cast<int>(blockIdx.x));
   const A8Matrix* matrix = &MatrixOf(params, unit);
   TileSegment segment = SegmentAt<Tile>(matrix->out, unit, end);
+  if constexpr (Tile::kOwnTokens) PrefetchNorm(params.own);
   HmmaWarp<Tile> warp = Begin<Tile>(*matrix, segment);
+  if constexpr (Tile::kOwnTokens) {
+    QuantizeOwnTokens(params.own, DynamicShared() + Tile::kSharedBytes);
+  }
   while (true) {
     typename Tile::Sums sums;
     warp.Multiply(sums);
@@ -90,23 +95,30 @@ __global__ void __launch_bounds__(kMatmulThreads,
   }
 }
 
-template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles>
+template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles,
+          bool kOwn = false>
 void LaunchTile(const A8Params& params, const Exec& exec) {
-  using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles>;
+  using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles, kOwn>;
   // Of the 228 kB of a multiprocessor a block takes two kB of its own besides.
+  constexpr int64_t kMostOwnBytes =
+      kOwn ? OwnTokens::At(0, kMostOwnTokens, 0) + kMostOwnValues : 0;
   static_assert(BlocksPerMultiprocessor(kCodes, kTokenTiles) *
-                    (Tile::kSharedBytes + 2048) <=
+                    (Tile::kSharedBytes + kMostOwnBytes + 2048) <=
                 228 * 1024);
   Launch(exec,
          {.grid = dim3(
               static_cast<unsigned>(params.matrix[0].out.split.num_blocks)),
           .block = dim3(kMatmulThreads),
-          .shared_bytes = Tile::kSharedBytes},
+          .shared_bytes =
+              Tile::kSharedBytes + (kOwn ? OwnTokenBytes(params.own) : 0)},
          MatmulA8Kernel<Tile>, params);
 }
 
 template <CodeFormat kCodes, ScaleFormat kScales, bool kFine>
 void LaunchFormat(const A8Params& params, const Exec& exec) {
+  if (params.own.x != nullptr) {
+    return LaunchTile<kCodes, kScales, kFine, 1, true>(params, exec);
+  }
   switch (params.token_tiles) {
     case 1:
       return LaunchTile<kCodes, kScales, kFine, 1>(params, exec);
@@ -175,8 +187,9 @@ A8Matrix MatrixFrom(const MatmulA8Args& args, const float* inner) {
 
 // One launch for all of a group; inner[i] is V x of its i-th weight.
 void LaunchGroup(const MatmulA8Args* group, int size, float* const* inner,
-                 void* partial_sums, const Exec& exec) {
+                 void* partial_sums, const OwnTokens& own, const Exec& exec) {
   A8Params params = {};
+  params.own = own;
   params.num_matrices = size;
   const int64_t m = group[0].m;
   int64_t row_tiles = 0;
@@ -219,7 +232,7 @@ int64_t NumMultiprocessors() {
 
 void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
                 const Exec& exec) {
-  LaunchGroup(&args, 1, &inner, workspace, exec);
+  LaunchGroup(&args, 1, &inner, workspace, {}, exec);
 }
 
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
@@ -259,7 +272,36 @@ void MatmulA8Group(const MatmulA8Args* group, int size,
     ComputeInner(group[i], inner[i], exec);
     workspace += LowRankInnerBytes(group[i].m, group[i].weight.lorc.rank);
   }
-  LaunchGroup(group, size, inner, workspace, exec);
+  LaunchGroup(group, size, inner, workspace, {}, exec);
+}
+
+bool TakesQuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
+                           int size) noexcept {
+  if (input.num_rows == 0 || input.num_rows * input.dim > kOwnValues ||
+      !FitsOwnTokens(input) || IsForWgmma(input.num_rows)) {
+    return false;
+  }
+  for (int i = 0; i < size; ++i) {
+    const WeightView& weight = group[i].weight;
+    if (weight.lorc.rank > 0 || !HaveOneKernel(group[0].weight, weight)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void QuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
+                      int size, const Exec& exec) noexcept {
+  ZQFP_CHECK(size >= 1 && size <= kMostGroupedMatmuls);
+  ZQFP_CHECK(FitsOwnTokens(input));
+  float* const no_inner[kMostGroupedMatmuls] = {};
+  LaunchGroup(group, size, no_inner, exec.workspace,
+              {.m = input.num_rows,
+               .k = input.dim,
+               .x = input.x,
+               .norm_weight = input.weight,
+               .epsilon = input.epsilon},
+              exec);
 }
 
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {

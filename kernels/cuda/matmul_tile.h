@@ -7,7 +7,8 @@
 // become outputs, also those of a tile that several blocks share.
 //
 // A Tile has kThreads, kRows, kTokens, kUnit (what a sum is short of), and in
-// shared memory kDepthWarps sums of every output, [kTokens][kSumStride] each.
+// shared memory kDepthWarps sums of every output, [kTokens][kSumStride] each;
+// with kOwnTokens also OwnScales(), the scales of its tokens.
 
 #include <cuda_runtime.h>
 #include <stdint.h>
@@ -95,8 +96,10 @@ __device__ inline TileSegment SegmentAt(const TileOutput& out, int unit,
   const int per_tile = out.split.chunks_per_tile;
   const int tile = unit / per_tile;
   const int tile_begin = tile * per_tile, tile_end = tile_begin + per_tile;
-  const int64_t row_tile = (tile - out.first_tile) / out.num_token_tiles;
-  const int64_t token_tile = (tile - out.first_tile) % out.num_token_tiles;
+  // Own tokens are one tile.
+  const int num_token_tiles = Tile::kOwnTokens ? 1 : out.num_token_tiles;
+  const int64_t row_tile = (tile - out.first_tile) / num_token_tiles;
+  const int64_t token_tile = (tile - out.first_tile) % num_token_tiles;
   return {.tile = tile,
           .first_row = row_tile * Tile::kRows,
           .first_token = token_tile * Tile::kTokens,
@@ -160,6 +163,8 @@ template <class Tile>
 __device__ void StoreTile(const TileOutput& out, const TileSegment& segment,
                           const float* shared) {
   const bool has_all = segment.end - segment.begin == out.split.chunks_per_tile;
+  MatmulOutput output = out.output;
+  if constexpr (Tile::kOwnTokens) output.token_scale = Tile::OwnScales();
   const int64_t rest = out.output.m - segment.first_token;
   const int num_outputs =
       (rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens) *
@@ -172,10 +177,10 @@ __device__ void StoreTile(const TileOutput& out, const TileSegment& segment,
   for (int at = static_cast<int>(threadIdx.x); at < num_outputs;
        at += Tile::kThreads) {
     const int64_t row = segment.first_row + at % Tile::kRows;
-    if (row >= out.output.n) continue;
+    if (row >= output.n) continue;
     const float sum = has_all ? DepthSum<Tile>(shared, at)
                               : BlockSum<Tile>(out, segment.tile, at);
-    StoreOutput(out.output, segment.first_token + at / Tile::kRows, row,
+    StoreOutput(output, segment.first_token + at / Tile::kRows, row,
                 sum * Tile::kUnit);
   }
 }

@@ -36,6 +36,10 @@ void RopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
                  const StoreKvArgs& store, const Exec& exec) noexcept;
 void MatmulA8Group(const MatmulA8Args* group, int size,
                    const Exec& exec) noexcept;
+void QuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
+                      int size, const Exec& exec) noexcept;
+bool TakesQuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
+                           int size) noexcept;
 
 int64_t WorkspaceBytes(const WorkspaceQuery& query) noexcept;
 

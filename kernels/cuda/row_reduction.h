@@ -12,9 +12,10 @@
 
 namespace zqfp::kernels::cuda {
 
-// Threads of a block that reduces. Two loads of 16 bytes a thread cover a row
-// of 4096.
-inline constexpr int kReduceThreads = 512;
+// Most threads of a block that reduces: as many as a matmul's, which reduces in
+// the same order where it quantizes its own tokens. Four loads of 16 bytes a
+// thread cover a row of 4096.
+inline constexpr int kReduceThreads = 256;
 // Rows up to this many loads are one warp's business: no barrier.
 inline constexpr int64_t kWarpLoads = 4 * 32;
 
@@ -65,7 +66,7 @@ struct RowTeam {
   __device__ static typename Kind::Value Reduce(typename Kind::Value value) {
     value = ReduceWarp<Kind>(value);
     if constexpr (!kIsWarp) {
-      __shared__ typename Kind::Value of_warp[kReduceThreads / 32];
+      __shared__ typename Kind::Value of_warp[32];
       __syncthreads();  // the last reduction may still be read
       if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
       __syncthreads();

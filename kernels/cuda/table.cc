@@ -35,7 +35,9 @@ constinit const OpTable kTable = {
     .fused = {.rms_norm_quantize = RmsNormQuantize,
               .activate_quantize = ActivateQuantize,
               .rope_store_kv = RopeStoreKv,
-              .matmul_a8_group = MatmulA8Group},
+              .matmul_a8_group = MatmulA8Group,
+              .quantize_matmul_a8 = QuantizeMatmulA8,
+              .takes_quantize_matmul_a8 = TakesQuantizeMatmulA8},
 };
 
 }  // namespace zqfp::kernels::cuda

@@ -14,7 +14,7 @@ namespace zqfp::kernels::cuda {
 namespace {
 
 constexpr int kSegment = 2048;
-constexpr int kThreads = kReduceThreads;
+constexpr int kThreads = 512;
 constexpr uint64_t kNothing = 0;  // below every entry
 
 __device__ uint64_t KeyOf(float value, int64_t index) {

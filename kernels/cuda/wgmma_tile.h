@@ -46,6 +46,7 @@ struct WgmmaTile {
   static constexpr int kWarps = kThreads / 32;
   static constexpr int kRows = kShape.rows();
   static constexpr int kDepthWarps = 1;
+  static constexpr bool kOwnTokens = false;
   static constexpr int kStages = 4;
 
   // The ring: all stages of tokens, which are aligned to the swizzle, then all

@@ -268,6 +268,139 @@ TEST_P(MatmulA8GroupTest, OneLaunchEach) {
   Check({{kShift, 64, 64, 0}, {kShift, 32, 64, 4}}, kLibraryTokens, 192);
 }
 
+// Matmuls whose blocks quantize the tokens that they read.
+class QuantizeMatmulA8Test : public OpTest {
+ protected:
+  // The outputs of rms_norm_quantize (or quantize_tokens) and matmul_a8_group,
+  // and of quantize_matmul_a8, have the same bits.
+  void Check(const std::vector<Member>& members, int64_t m, int64_t k,
+             bool has_norm, bool with_nan = false) {
+    std::mt19937 random(static_cast<uint32_t>(m * 31 + k));
+    GuardedArray<float> x = RandomFloats(random, m * k);
+    if (with_nan) x[m * k - 1] = kNan;
+    const GuardedArray<float> weight = RandomFloats(random, k);
+    const RmsNormArgs norm = {.num_rows = m,
+                              .dim = k,
+                              .epsilon = 1e-5f,
+                              .x = x.data(),
+                              .weight = has_norm ? weight.data() : nullptr};
+    std::vector<PlacedWeight> placed;
+    std::vector<GuardedArray<float>> added;
+    for (const Member& member : members) {
+      auto result = backend().device->Place(
+          MakeWeight(random, member.format, member.n, k, member.group_size)
+              .view);
+      ASSERT_TRUE(result.ok()) << result.status();
+      placed.push_back(*std::move(result));
+      added.push_back(RandomFloats(random, m * member.n));
+    }
+    Codes codes(m, k);
+    const auto group = [&](QuantizedTokensView tokens,
+                           std::vector<GuardedArray<float>>* y) {
+      std::vector<MatmulA8Args> all;
+      for (size_t i = 0; i < members.size(); ++i) {
+        y->push_back(Unwritten(m * members[i].n));
+        all.push_back({.m = m,
+                       .x = tokens,
+                       .weight = placed[i].view,
+                       .residual = added[i].data(),
+                       .y = y->back().data()});
+      }
+      return all;
+    };
+    std::vector<GuardedArray<float>> wanted, found;
+    const std::vector<MatmulA8Args> apart =
+        group({codes.q.data(), codes.scale.data()}, &wanted);
+    const std::vector<MatmulA8Args> together = group({}, &found);
+    const int size = static_cast<int>(members.size());
+    const Exec exec = MakeExec({.num_tokens = m, .k = k, .n = 512});
+    const FusedOps& fused = ops().fused;
+    ASSERT_TRUE(fused.takes_quantize_matmul_a8(norm, together.data(), size));
+    if (has_norm) {
+      fused.rms_norm_quantize(norm, codes.Args(nullptr), exec);
+    } else {
+      ops().quantize_tokens(codes.Args(x.data()), exec);
+    }
+    fused.matmul_a8_group(apart.data(), size, exec);
+    fused.quantize_matmul_a8(norm, together.data(), size, exec);
+    Wait();
+    for (size_t i = 0; i < members.size(); ++i) {
+      const std::string what = fmt::format("weight {} of {}, m={} k={} norm {}",
+                                           i, members.size(), m, k, has_norm);
+      if (with_nan) {  // of the last row; they may be any
+        const int64_t n = members[i].n;
+        for (int64_t at = (m - 1) * n; at < m * n; ++at) {
+          EXPECT_TRUE(std::isnan(found[i][at])) << what;
+        }
+        std::copy_n(&wanted[i][(m - 1) * n], n, &found[i][(m - 1) * n]);
+      }
+      ExpectSameBytes(found[i], wanted[i], what);
+    }
+  }
+};
+
+constexpr Member kQkv[] = {{WeightFormat::kE2m1Shift, 80, 64, 0},
+                           {WeightFormat::kE2m1Shift, 16, 64, 0},
+                           {WeightFormat::kE2m1Shift, 23, 64, 0}};
+
+TEST_P(QuantizeMatmulA8Test, SameBitsAsInLaunchesOfTheirOwn) {
+  for (const bool has_norm : {true, false}) {
+    // Rows of one warp, of a block, and of a block that reads them in turns.
+    for (const int64_t k : {64, 192, 576, 1024, 4032}) {
+      for (const int64_t m : {1, 2, 7, 8}) {
+        if (m * k > 8192) continue;
+        Check({kQkv[0], kQkv[1], kQkv[2]}, m, k, has_norm);
+      }
+    }
+  }
+  Check({kQkv[0]}, 1, 8192, true);
+  Check({kQkv[0]}, 2, 320, true, /*with_nan=*/true);
+}
+
+// Every format has a kernel of its own.
+TEST_P(QuantizeMatmulA8Test, AnyFormat) {
+  for (const bool has_norm : {true, false}) {
+    for (const Member& member : {Member{WeightFormat::kE2m1Free, 130, 128, 0},
+                                 Member{WeightFormat::kE2m1Free, 130, 32, 0},
+                                 Member{WeightFormat::kE2m1E4m3, 33, 64, 0},
+                                 Member{WeightFormat::kE2m1E4m3, 33, 16, 0},
+                                 Member{WeightFormat::kE4m3Groups, 40, 128, 0},
+                                 Member{WeightFormat::kE4m3Groups, 40, 32, 0},
+                                 Member{WeightFormat::kE4m3, 300, 0, 0}}) {
+      Check({member}, 2, 640, has_norm);
+    }
+  }
+}
+
+TEST_P(QuantizeMatmulA8Test, LeavesWhatIsFasterApart) {
+  const auto takes = [&](int64_t m, int64_t k, const Member& a,
+                         const Member& b) {
+    std::mt19937 random(1);
+    const std::vector<float> x(static_cast<size_t>(m * k));
+    const TestWeight first = MakeWeight(random, a.format, a.n, k, a.group_size);
+    TestWeight second = MakeWeight(random, b.format, b.n, k, b.group_size);
+    if (b.lorc_rank > 0) {
+      AddLorc(random, ValueFormat::kE4m3, b.lorc_rank, second);
+    }
+    const MatmulA8Args group[] = {{.m = m, .weight = first.view},
+                                  {.m = m, .weight = second.view}};
+    return ops().fused.takes_quantize_matmul_a8(
+        {.num_rows = m, .dim = k, .x = x.data()}, group, 2);
+  };
+  constexpr Member kLorc = {WeightFormat::kE2m1Shift, 16, 64, 4};
+  EXPECT_TRUE(takes(2, 4096, kQkv[0], kQkv[1]));
+  EXPECT_FALSE(takes(3, 4096, kQkv[0], kQkv[1])) << "too much to read again";
+  EXPECT_FALSE(takes(9, 64, kQkv[0], kQkv[1])) << "two tiles of tokens";
+  EXPECT_FALSE(takes(0, 64, kQkv[0], kQkv[1])) << "nothing to do";
+  EXPECT_FALSE(takes(1, 172, kQkv[0], kQkv[1])) << "the last chunk is short";
+  EXPECT_FALSE(takes(1, 64, kQkv[0], kLorc)) << "V x reads the codes";
+  EXPECT_FALSE(takes(1, 64, kQkv[0], {WeightFormat::kE4m3, 40, 0, 0}))
+      << "two kernels";
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, QuantizeMatmulA8Test,
+                         ::testing::ValuesIn(DeviceMachines()), MachineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(QuantizeMatmulA8Test);
 INSTANTIATE_TEST_SUITE_P(Backends, FusedOpsTest,
                          ::testing::ValuesIn(DeviceMachines()), MachineName);
 INSTANTIATE_TEST_SUITE_P(Backends, MatmulA8GroupTest,
