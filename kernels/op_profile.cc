@@ -83,6 +83,17 @@ void NoteRopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
   active->End("rope_store_kv", {}, Work(queries, keys, store));
 }
 
+// Devices alone have it, and can read their lengths.
+void NoteRopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
+                            const StoreKvArgs& store,
+                            const AttentionArgs& attention,
+                            const Exec& exec) noexcept {
+  active->Begin();
+  active->ops().fused.rope_store_attention(queries, keys, store, attention,
+                                           exec);
+  active->End("rope_store_attention", {}, {});
+}
+
 std::vector<const WeightView*> WeightsOf(absl::Span<const MatmulA8Args> group) {
   std::vector<const WeightView*> weights;
   for (const MatmulA8Args& args : group) weights.push_back(&args.weight);
@@ -119,6 +130,9 @@ FusedOps WrapFused(const FusedOps& plain) {
     noted.activate_quantize = NoteActivateQuantize;
   }
   if (noted.rope_store_kv != nullptr) noted.rope_store_kv = NoteRopeStoreKv;
+  if (noted.rope_store_attention != nullptr) {
+    noted.rope_store_attention = NoteRopeStoreAttention;
+  }
   if (noted.matmul_a8_group != nullptr) {
     noted.matmul_a8_group = NoteMatmulA8Group;
   }

@@ -218,17 +218,15 @@ void Transformer::Attend(const LayerWeights& layer,
     Norm(a_.q, layer.q_norm, num_tokens_ * heads, a_.q);
     Norm(a_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads, a_.k);
   }
-  RotateAndStore(pages);
   const bool is_windowed = config_.IsWindowed(layer_index_);
-  ops_.attention({.batch = inputs_.batch,
+  StoreAndAttend({.batch = inputs_.batch,
                   .num_heads = heads,
                   .scale = ScoreScale(config_),
                   .softcap = static_cast<float>(config_.attention_softcap),
                   .window = is_windowed ? config_.sliding_window : 0,
                   .q = a_.q,
                   .pages = pages,
-                  .y = a_.mixed},
-                 exec_);
+                  .y = a_.mixed});
 }
 
 // gate = f(gate(x)) * up(x)  or  f(up(x)): what down reads  [arXiv:2002.05202]
@@ -464,19 +462,28 @@ kernels::RopeArgs Transformer::Rotation(int64_t num_heads, float* x) const {
           .x = x};
 }
 
-void Transformer::RotateAndStore(const kernels::KvPagesView& pages) {
-  const kernels::StoreKvArgs store = {inputs_.batch, a_.k, a_.v, pages};
+void Transformer::StoreAndAttend(const kernels::AttentionArgs& attention) {
+  const kernels::FusedOps& fused = ops_.fused;
+  const kernels::StoreKvArgs store = {inputs_.batch, a_.k, a_.v,
+                                      attention.pages};
   if (config_.positions != PositionKind::kRotary) {
-    return ops_.store_kv(store, exec_);
+    ops_.store_kv(store, exec_);
+    return ops_.attention(attention, exec_);
   }
   const kernels::RopeArgs queries = Rotation(config_.num_heads, a_.q);
   const kernels::RopeArgs keys = Rotation(config_.num_kv_heads, a_.k);
-  if (ops_.fused.rope_store_kv != nullptr) {
-    return ops_.fused.rope_store_kv(queries, keys, store, exec_);
+  if (fused.rope_store_attention != nullptr &&
+      fused.takes_rope_store_attention(queries, keys, store, attention)) {
+    return fused.rope_store_attention(queries, keys, store, attention, exec_);
   }
-  ops_.rope(queries, exec_);
-  ops_.rope(keys, exec_);
-  ops_.store_kv(store, exec_);
+  if (fused.rope_store_kv != nullptr) {
+    fused.rope_store_kv(queries, keys, store, exec_);
+  } else {
+    ops_.rope(queries, exec_);
+    ops_.rope(keys, exec_);
+    ops_.store_kv(store, exec_);
+  }
+  ops_.attention(attention, exec_);
 }
 
 }  // namespace zqfp

@@ -159,8 +159,9 @@ class Transformer {
   void Join(LayerStage stage, const LinearWeight& linear,
             const NormWeight& post);
   kernels::RopeArgs Rotation(int64_t num_heads, float* x) const;
-  // Rotates q and k where positions are rotary; k and v go to their pages.
-  void RotateAndStore(const kernels::KvPagesView& pages);
+  // Rotates q and k where positions are rotary; k and v go to their pages;
+  // attention.
+  void StoreAndAttend(const kernels::AttentionArgs& attention);
 
   const Config& config_;
   const Weights& weights_;

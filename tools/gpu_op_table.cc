@@ -159,20 +159,21 @@ kernels::RopeArgs RopeOf(const GpuBench& bench, const OpArrays& a, int64_t m,
 }
 
 // As many sequences as tokens, all in the pages 0, 1, 2 ..: sequence s stores
-// the token at position s.
+// the token in front of position `context_len` + s.
 kernels::StoreKvArgs StoreOf(const GpuBench& bench, const OpArrays& a,
-                             int64_t m) {
+                             int64_t m, int64_t context_len = 1) {
   const GpuTableSizes& sizes = bench.sizes();
   const int64_t heads = sizes.model_dim / sizes.head_dim;
-  const int64_t pages = (m + sizes.page_size - 1) / sizes.page_size;
+  const int64_t longest = context_len + m - 1;
+  const int64_t pages = (longest + sizes.page_size - 1) / sizes.page_size;
   return {.batch = {.num_sequences = m,
                     .token_begin = a.counting(),
-                    .context_len = a.counting() + 1,
+                    .context_len = a.counting() + context_len,
                     .page_table = a.counting(),
                     .page_table_stride = 0,
                     .num_tokens = m,
                     .most_tokens = 1,
-                    .longest_context = m},
+                    .longest_context = longest},
           .k = a.x(),
           .v = a.z(),
           .pages = {.format = ValueFormat::kE4m3,
@@ -282,7 +283,7 @@ std::vector<OpCase> InputCases(const GpuBench& bench, const OpArrays& a,
   sizes.weight = qkv.view();
   const kernels::OpWork work = kernels::Work(norm, absl::MakeSpan(&sizes, 1));
   const int64_t workspace =
-      bench.ops().workspace_bytes({.num_tokens = m, .k = k, .n = qkv.n()});
+      bench.backend().WorkspaceBytes({.num_tokens = m, .k = k, .n = qkv.n()});
   return {{"rms_norm_quantize, then qkv", work,
            [=](const Exec& exec, int64_t call) {
              fused.rms_norm_quantize(norm, quantize, exec);
@@ -296,6 +297,47 @@ std::vector<OpCase> InputCases(const GpuBench& bench, const OpArrays& a,
              fused.quantize_matmul_a8(norm, &args, 1, exec);
            },
            qkv.packed_copies(), workspace}};
+}
+
+// A step of m tokens, each the last of context_len: what RoPE turns is stored
+// in a launch of its own or by the blocks of attention, both ways.
+std::vector<OpCase> AttentionCases(const GpuBench& bench, const OpArrays& a,
+                                   int64_t m) {
+  const kernels::FusedOps& fused = bench.ops().fused;
+  const auto attend = bench.ops().attention;
+  const int64_t longest = bench.sizes().op_context;
+  const kernels::RopeArgs queries = RopeOf(bench, a, m, a.y());
+  const kernels::RopeArgs keys = RopeOf(bench, a, m, a.x());
+  const kernels::StoreKvArgs store = StoreOf(bench, a, m, longest);
+  const kernels::AttentionArgs attention = {.batch = store.batch,
+                                            .num_heads = queries.num_heads,
+                                            .scale = 1,
+                                            .q = a.y(),
+                                            .pages = store.pages,
+                                            .y = a.z()};
+  const int64_t dim = bench.sizes().model_dim;
+  const int64_t kv = 2 * m * longest * (dim + 4 * queries.num_heads);
+  const int64_t bytes = kernels::Work(queries).bytes +
+                        kernels::Work(store).bytes + kv + 4 * m * dim;
+  const int64_t workspace =
+      bench.backend().WorkspaceBytes({.num_tokens = m,
+                                      .num_heads = queries.num_heads,
+                                      .head_dim = bench.sizes().head_dim});
+  return {{"rope_store_kv, then attention",
+           {.bytes = bytes},
+           [=](const Exec& exec, int64_t) {
+             fused.rope_store_kv(queries, keys, store, exec);
+             attend(attention, exec);
+           },
+           1,
+           workspace},
+          {"attention with both",
+           {.bytes = bytes},
+           [=](const Exec& exec, int64_t) {
+             fused.rope_store_attention(queries, keys, store, attention, exec);
+           },
+           1,
+           workspace}};
 }
 
 absl::StatusOr<Row> OpRow(GpuBench& bench, const OpCase& op, int64_t m) {
@@ -327,11 +369,13 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
                     {"p90_us", "p90", 2},
                     {"gb_per_s", "GB/s", 1},
                     {"floor_share", "of floor", 2}};
-  // Of qkv's outputs a token has three rows.
+  // Of qkv's outputs a token has three rows; behind the context come the
+  // lengths of the other sequences.
+  const int64_t inputs =
+      *std::max_element(sizes.input_tokens.begin(), sizes.input_tokens.end());
   const int64_t most = std::max(
-      *std::max_element(sizes.op_tokens.begin(), sizes.op_tokens.end()),
-      3 * *std::max_element(sizes.input_tokens.begin(),
-                            sizes.input_tokens.end()));
+      {*std::max_element(sizes.op_tokens.begin(), sizes.op_tokens.end()),
+       3 * inputs, sizes.op_context + inputs});
   const absl::StatusOr<OpArrays> arrays = OpArrays::Create(bench, most);
   if (!arrays.ok()) {
     table->failed.push_back(std::string(arrays.status().message()));
@@ -352,6 +396,7 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
   } else if (bench.ops().fused.quantize_matmul_a8 != nullptr) {
     for (const int64_t m : sizes.input_tokens) {
       add(InputCases(bench, *arrays, *qkv, m), m);
+      add(AttentionCases(bench, *arrays, m), m);
     }
   }
   for (const int64_t m : sizes.op_tokens) {

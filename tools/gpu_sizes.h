@@ -75,6 +75,7 @@ struct GpuTableSizes {
   int64_t vocab_size = 32000;
   std::vector<int64_t> op_tokens = {1, 16, 256, 4096};
   std::vector<int64_t> input_tokens = {1, 2, 4};
+  int64_t op_context = 512;
 
   // T8
   std::vector<ModelShape> models;

@@ -308,6 +308,16 @@ struct FusedOps {
   void (*rope_store_kv)(const RopeArgs& queries, const RopeArgs& keys,
                         const StoreKvArgs& store,
                         const Exec&) noexcept = nullptr;
+  // rope_store_kv, then Attention of that batch and those pages. The same bits;
+  // but the queries and keys may stay as they are.
+  void (*rope_store_attention)(const RopeArgs& queries, const RopeArgs& keys,
+                               const StoreKvArgs& store,
+                               const AttentionArgs& attention,
+                               const Exec&) noexcept = nullptr;
+  // Whether that takes these, which it does where it is faster.
+  bool (*takes_rope_store_attention)(
+      const RopeArgs& queries, const RopeArgs& keys, const StoreKvArgs& store,
+      const AttentionArgs& attention) noexcept = nullptr;
   // MatmulA8 of `size` weights, at most kMostGroupedMatmuls, that read the same
   // tokens; their outputs do not overlap. Sums may be in another order.
   void (*matmul_a8_group)(const MatmulA8Args* group, int size,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/core/check.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/ops.h"
 
@@ -42,6 +43,7 @@ AttentionPlan MakePlan(const AttentionArgs& args) {
   constexpr int64_t kAll = std::numeric_limits<int32_t>::max();
   return {
       .args = args,
+      .new_tokens = {},
       .group = static_cast<int32_t>(args.num_heads / args.pages.num_kv_heads),
       .window = static_cast<int32_t>(
           args.window > 0 ? std::min(args.window, kAll) : kAll),
@@ -157,6 +159,31 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
   const AttentionPlan prefill = PlanPrefill(args, exec.workspace);
   LaunchPrefill(prefill, exec);
   LaunchPrefillMerge(prefill, exec);
+}
+
+bool TakesRopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
+                             const StoreKvArgs& store,
+                             const AttentionArgs& attention) noexcept {
+  return attention.batch.most_tokens == 1 &&
+         attention.num_heads / attention.pages.num_kv_heads <= kDecodeQueries &&
+         queries.rotary_dim % 8 == 0 && queries.cos == keys.cos &&
+         queries.sin == keys.sin && CanReadVectors(attention) &&
+         IsAligned(store.k) && IsAligned(store.v) && IsAligned(queries.cos) &&
+         IsAligned(queries.sin);
+}
+
+void RopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
+                        const StoreKvArgs& store,
+                        const AttentionArgs& attention,
+                        const Exec& exec) noexcept {
+  ZQFP_CHECK(TakesRopeStoreAttention(queries, keys, store, attention));
+  AttentionPlan plan = PlanDecode(attention, exec.workspace);
+  plan.new_tokens = {.k = store.k,
+                     .v = store.v,
+                     .cos = queries.cos,
+                     .sin = queries.sin,
+                     .half = static_cast<int32_t>(queries.rotary_dim / 2)};
+  LaunchDecode(plan, exec);
 }
 
 }  // namespace zqfp::kernels::cuda

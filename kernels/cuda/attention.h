@@ -48,9 +48,21 @@ constexpr int64_t PartialStride(int64_t head_dim) {
   return (head_dim + 3) / 4 * 4;
 }
 
+// What a decode launch does before it attends, where `k` is given: every
+// sequence has one new token at most, whose queries it rotates, and whose key,
+// rotated, and value it stores (attention_new_tokens.cuh).
+struct NewTokens {
+  const float* k = nullptr;  // [num_tokens, num_kv_heads, head_dim]
+  const float* v = nullptr;
+  const float* cos = nullptr;  // [num_tokens, half]
+  const float* sin = nullptr;
+  int32_t half = 0;  // rotary_dim / 2
+};
+
 // One launch of an attention kernel; what its blocks are handed.
 struct AttentionPlan {
   AttentionArgs args;
+  NewTokens new_tokens;
   int32_t group = 1;          // query heads per KV head
   int32_t window = 0;         // keys; INT32_MAX for all
   int32_t tile_queries = 1;   // queries of a tile

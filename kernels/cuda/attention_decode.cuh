@@ -31,7 +31,8 @@ struct DecodeShape {
   static constexpr bool kTensorScores = kTensorScoresValue;
 
   static constexpr int kKeysAtOnce = 32 / kLanes;
-  static constexpr int kDims = 8 * kSlices;  // of a lane
+  static constexpr int kDims = 8 * kSlices;       // of a lane
+  static constexpr int kStride = kLanes * kDims;  // of a row in shared memory
   // Rounds of keys loaded together: enough bytes in flight to hide memory, few
   // enough registers. A round of e4m3 is half as many bytes.
   static constexpr bool kFewQueries = kQueries * kSlices == 1;

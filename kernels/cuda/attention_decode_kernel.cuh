@@ -8,6 +8,7 @@
 #include "kernels/cuda/arrivals.h"
 #include "kernels/cuda/attention_decode.cuh"
 #include "kernels/cuda/attention_merge.cuh"
+#include "kernels/cuda/attention_new_tokens.cuh"
 
 namespace zqfp::kernels::cuda {
 
@@ -16,20 +17,27 @@ inline constexpr int kWarpKeys = 32;  // that a warp handles at once
 // How many blocks have left their partial results, by tile.
 static __device__ unsigned arrivals[kMostSplitTiles];
 
+// `rotated` [kQueries, kStride] are the tile's queries where it has new tokens.
 template <typename Shape>
 __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
                                             const QueryTile& tile, int lane,
+                                            const float* rotated,
                                             DecodeState<Shape>& state) {
   const int dim = static_cast<int>(plan.args.pages.head_dim);
+  const auto row_of = [&](int q) {
+    return Shape::kVectors && plan.new_tokens.k != nullptr
+               ? rotated + q * Shape::kStride
+               : plan.args.q + QueryRow(plan, tile, q) * dim;
+  };
 #pragma unroll
   for (int q = 0; q < Shape::kQueries; ++q) {
     const bool exists = q < tile.num_queries;
-    const int64_t row = exists ? QueryRow(plan, tile, q) : 0;
+    const float* row = row_of(exists ? q : 0);
 #pragma unroll
     for (int s = 0; s < Shape::kSlices && !Shape::kTensorScores; ++s) {
       const auto values = LoadEight<ValueFormat::kF32, Shape::kVectors>(
-          reinterpret_cast<const uint8_t*>(plan.args.q + row * dim),
-          FirstDim<Shape>(lane, s), exists ? dim : 0);
+          reinterpret_cast<const uint8_t*>(row), FirstDim<Shape>(lane, s),
+          exists ? dim : 0);
       DecodeEight<ValueFormat::kF32>(values, &state.q[q][8 * s]);
     }
 #pragma unroll
@@ -40,11 +48,8 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
   }
   if constexpr (Shape::kTensorScores) {
     const int q = lane / 4;
-    LoadScoreQueries(plan,
-                     q < tile.num_queries
-                         ? plan.args.q + QueryRow(plan, tile, q) * dim
-                         : nullptr,
-                     lane, state.score_queries);
+    LoadScoreQueries(plan, q < tile.num_queries ? row_of(q) : nullptr, lane,
+                     state.score_queries);
   }
 }
 
@@ -159,10 +164,9 @@ __device__ __forceinline__ void JoinLanes(DecodeState<Shape>& state) {
 // The results of a block's warps.
 template <typename Shape>
 struct DecodeResults {
-  static constexpr int kStride = Shape::kLanes * Shape::kDims;
-  float (*sum)[Shape::kQueries][kStride];  // [kDecodeWarps, ..]
-  float (*maximum)[Shape::kQueries];       // [kDecodeWarps, ..]
-  float (*total)[Shape::kQueries];         // [kDecodeWarps, ..]
+  float (*sum)[Shape::kQueries][Shape::kStride];  // [kDecodeWarps, ..]
+  float (*maximum)[Shape::kQueries];              // [kDecodeWarps, ..]
+  float (*total)[Shape::kQueries];                // [kDecodeWarps, ..]
 };
 
 template <typename Shape>
@@ -225,7 +229,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
   constexpr int kQueries = Shape::kQueries;
   __align__(16) __shared__ float weight[kDecodeWarps][kWarpKeys][kQueries];
   __shared__ int64_t row_offset[kDecodeWarps][kWarpKeys];
-  __shared__ float sum[kDecodeWarps][kQueries][DecodeResults<Shape>::kStride];
+  __shared__ float sum[kDecodeWarps][kQueries][Shape::kStride];
   __shared__ float maximum[kDecodeWarps][kQueries];
   __shared__ float total[kDecodeWarps][kQueries];
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -240,7 +244,15 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
   const int32_t end = begin + (left < plan.split_keys ? left : plan.split_keys);
 
   DecodeState<Shape> state;
-  LoadQueries<Shape>(plan, tile, lane, state);
+  if constexpr (Shape::kVectors) {
+    __shared__ NewRows<Shape> rows;
+    if (plan.new_tokens.k != nullptr) {
+      TakeNewToken<Shape>(plan, tile, end == tile.end_key, warp, rows);
+    }
+    LoadQueries<Shape>(plan, tile, lane, rows.query[0], state);
+  } else {
+    LoadQueries<Shape>(plan, tile, lane, nullptr, state);
+  }
   const DecodeExchange<Shape> exchange = {weight[warp], row_offset[warp]};
   const int64_t row_bytes =
       plan.args.pages.head_dim * kValueBytes<Shape::kFormat>;

@@ -34,6 +34,13 @@ void ActivateQuantize(const ActivateArgs& args,
                       const Exec& exec) noexcept;
 void RopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
                  const StoreKvArgs& store, const Exec& exec) noexcept;
+void RopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
+                        const StoreKvArgs& store,
+                        const AttentionArgs& attention,
+                        const Exec& exec) noexcept;
+bool TakesRopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
+                             const StoreKvArgs& store,
+                             const AttentionArgs& attention) noexcept;
 void MatmulA8Group(const MatmulA8Args* group, int size,
                    const Exec& exec) noexcept;
 void QuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,

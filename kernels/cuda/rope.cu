@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kRowThreads)
   float* row = x + (token * num_heads + head) * head_dim;
   RotateRow<kWidth>(cos + token * half, sin + token * half, half,
                     static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x),
-                    row);
+                    row, row);
 }
 
 template <int kWidth>

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(32 * kWarps)
                         : rotation.k + kv_row * dim;
   const int64_t angles = token * rotation.half;
   RotateRow<kWidth>(rotation.cos + angles, rotation.sin + angles, rotation.half,
-                    static_cast<int>(threadIdx.x % 32), 32, row);
+                    static_cast<int>(threadIdx.x % 32), 32, row, row);
   if (is_query) return;
   __syncwarp();  // a lane reads what others have rotated
   StoreRow<kFormat, kWidth>(batch, pages, token, which, row);

@@ -63,19 +63,18 @@ __device__ __forceinline__ KvRow KvRowOf(const KvPagesView& pages,
   return {is_value, is_value ? index - pages.num_kv_heads : index};
 }
 
-// Stores `from` [head_dim]; the whole warp calls it.
+// Stores `from` [head_dim] in that row of the keys' or the values' pages; the
+// whole warp calls it.
 template <ValueFormat kFormat, int kWidth>
-__device__ __forceinline__ void StoreRow(const RaggedBatchView& batch,
-                                         const KvPagesView& pages,
-                                         int64_t token, const KvRow& which,
-                                         const float* from) {
+__device__ __forceinline__ void StoreInRow(const KvPagesView& pages,
+                                           bool is_value, int64_t row,
+                                           const float* from) {
   const int64_t dim = pages.head_dim;
-  const int64_t row = PageRow(batch, pages, token, which.head);
-  void* to = which.is_value ? pages.v : pages.k;
+  void* to = is_value ? pages.v : pages.k;
   if constexpr (kFormat == ValueFormat::kE4m3) {
     QuantizeRow<kWidth, RowTeam<true>>(
         from, dim, static_cast<uint8_t*>(to) + row * dim,
-        (which.is_value ? pages.v_scale : pages.k_scale) + row);
+        (is_value ? pages.v_scale : pages.k_scale) + row);
   } else {
     for (int64_t i = threadIdx.x % 32 * kWidth; i < dim; i += 32 * kWidth) {
       const Floats<kWidth> part = LoadFloats<kWidth>(from + i);
@@ -86,6 +85,16 @@ __device__ __forceinline__ void StoreRow(const RaggedBatchView& batch,
       }
     }
   }
+}
+
+// The same of a token of the batch.
+template <ValueFormat kFormat, int kWidth>
+__device__ __forceinline__ void StoreRow(const RaggedBatchView& batch,
+                                         const KvPagesView& pages,
+                                         int64_t token, const KvRow& which,
+                                         const float* from) {
+  const int64_t row = PageRow(batch, pages, token, which.head);
+  StoreInRow<kFormat, kWidth>(pages, which.is_value, row, from);
 }
 
 }  // namespace zqfp::kernels::cuda

@@ -35,6 +35,8 @@ constinit const OpTable kTable = {
     .fused = {.rms_norm_quantize = RmsNormQuantize,
               .activate_quantize = ActivateQuantize,
               .rope_store_kv = RopeStoreKv,
+              .rope_store_attention = RopeStoreAttention,
+              .takes_rope_store_attention = TakesRopeStoreAttention,
               .matmul_a8_group = MatmulA8Group,
               .quantize_matmul_a8 = QuantizeMatmulA8,
               .takes_quantize_matmul_a8 = TakesQuantizeMatmulA8},

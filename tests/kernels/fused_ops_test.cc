@@ -175,6 +175,108 @@ TEST_P(FusedOpsTest, RopeThenStoreKv) {
   }
 }
 
+// A step of one token a sequence at most, ready for attention.
+struct DecodeStep {
+  DecodeStep(const KvShape& shape, int64_t num_heads, int64_t rotary_dim,
+             const std::vector<Sequence>& sequences)
+      : random(4),
+        batch(random, sequences, shape),
+        num_heads(num_heads),
+        rotary_dim(rotary_dim) {
+    const int64_t tokens = batch.num_tokens();
+    batch.FillAll(random);
+    q = RandomFloats(random, tokens * num_heads * shape.head_dim);
+    k = RandomFloats(random, tokens * shape.num_kv_heads * shape.head_dim);
+    v = RandomFloats(random, k.size());
+    cos = RandomFloats(random, tokens * rotary_dim / 2);
+    sin = RandomFloats(random, tokens * rotary_dim / 2);
+    y = Unwritten(q.size());
+  }
+
+  std::mt19937 random;
+  KvBatch batch;
+  int64_t num_heads, rotary_dim;
+  GuardedArray<float> q, k, v, cos, sin, y;
+
+  RopeArgs Rope(int64_t heads, GuardedArray<float>& x) {
+    return {.num_tokens = batch.num_tokens(),
+            .num_heads = heads,
+            .head_dim = batch.pages().head_dim,
+            .rotary_dim = rotary_dim,
+            .cos = cos.data(),
+            .sin = sin.data(),
+            .x = x.data()};
+  }
+  RopeArgs Queries() { return Rope(num_heads, q); }
+  RopeArgs Keys() { return Rope(batch.pages().num_kv_heads, k); }
+  StoreKvArgs Store() {
+    return {batch.batch(), k.data(), v.data(), batch.pages()};
+  }
+  AttentionArgs Attend(int64_t window) {
+    return {.batch = batch.batch(),
+            .num_heads = num_heads,
+            .scale = 0.1f,
+            .window = window,
+            .q = q.data(),
+            .pages = batch.pages(),
+            .y = y.data()};
+  }
+};
+
+TEST_P(FusedOpsTest, RopeStoreAndAttention) {
+  struct Case {
+    int64_t head_dim, rotary_dim;
+    int64_t group;  // queries a key: one, a few, eight; several tiles
+    int64_t window;
+  };
+  const std::vector<Sequence> sequences = {{1, 9},  {1, 200}, {0, 4},
+                                           {1, 32}, {1, 1},   {1, 129}};
+  for (const ValueFormat format :
+       {ValueFormat::kF32, ValueFormat::kBf16, ValueFormat::kE4m3}) {
+    for (const Case& c :
+         {Case{16, 16, 1, 0}, Case{64, 64, 4, 40}, Case{128, 128, 1, 0},
+          Case{128, 32, 7, 0}, Case{128, 128, 4, 40}, Case{80, 80, 17, 0},
+          Case{256, 64, 4, 0}, Case{264, 0, 2, 40}}) {
+      const KvShape shape = {format, 2, 4, c.head_dim};
+      DecodeStep wanted(shape, 2 * c.group, c.rotary_dim, sequences);
+      DecodeStep found(shape, 2 * c.group, c.rotary_dim, sequences);
+      const Exec exec = MakeExec({.num_tokens = wanted.batch.num_tokens(),
+                                  .num_heads = 2 * c.group,
+                                  .head_dim = c.head_dim});
+      ops().rope(wanted.Queries(), exec);
+      ops().rope(wanted.Keys(), exec);
+      ops().store_kv(wanted.Store(), exec);
+      ops().attention(wanted.Attend(c.window), exec);
+      ASSERT_TRUE(fused().takes_rope_store_attention(
+          found.Queries(), found.Keys(), found.Store(),
+          found.Attend(c.window)));
+      fused().rope_store_attention(found.Queries(), found.Keys(), found.Store(),
+                                   found.Attend(c.window), exec);
+      Wait();
+      const std::string what = fmt::format(
+          "{} dims {} of {}, {} queries a key, window {}", Name(format),
+          c.rotary_dim, c.head_dim, c.group, c.window);
+      ExpectSameBytes(found.y, wanted.y, what);
+      EXPECT_EQ(found.batch.Bytes(), wanted.batch.Bytes()) << what;
+    }
+  }
+}
+
+TEST_P(FusedOpsTest, RopeStoreAndAttentionLeavesOtherStepsApart) {
+  const auto takes = [&](const std::vector<Sequence>& sequences, int64_t group,
+                         int64_t head_dim, int64_t rotary) {
+    const KvShape shape = {ValueFormat::kE4m3, 1, 4, head_dim};
+    DecodeStep step(shape, group, rotary, sequences);
+    return fused().takes_rope_store_attention(step.Queries(), step.Keys(),
+                                              step.Store(), step.Attend(0));
+  };
+  EXPECT_TRUE(takes({{1, 9}, {1, 3}}, 32, 64, 64));
+  EXPECT_FALSE(takes({{1, 9}, {2, 3}}, 1, 64, 64)) << "two new tokens";
+  EXPECT_FALSE(takes({{1, 9}}, 33, 64, 64)) << "as many queries as a prompt";
+  EXPECT_FALSE(takes({{1, 9}}, 1, 64, 20)) << "pairs not four at a time";
+  EXPECT_FALSE(takes({{1, 9}}, 1, 60, 16)) << "rows not in pieces of 16 bytes";
+}
+
 // One weight of a group.
 struct Member {
   WeightFormat format;
