@@ -213,8 +213,8 @@ struct StoreKvArgs {
 //            h / (num_heads / num_kv_heads)
 //   dtypes   q, y f32; pages f32|bf16|e4m3
 //   numerics scores, maximum and sums in f32 or wider; q and the weights of the
-//            values may be the sum of two bf16, off by 2^-18, or q of two f16,
-//            off by 2^-22 of the largest in its row
+//            values may be the sum of two bf16, off by 2^-18, or of two f16,
+//            off by 2^-22 (q: of the largest in its row)
 //   window   0: all earlier tokens; w: the last w tokens, the own one included
 //   cap      cap(s) = softcap * tanh(s / softcap), as Softcap; softcap 0: s
 struct AttentionArgs {

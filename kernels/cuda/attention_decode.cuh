@@ -11,6 +11,7 @@
 // there a lane is a key, and caps, masks and exponentials are computed once.
 
 #include "kernels/cuda/attention_decode_scores.cuh"
+#include "kernels/cuda/attention_decode_values.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/kv_values.cuh"
 
@@ -20,15 +21,15 @@ inline constexpr int kDecodeWarps = 4;
 
 // The compile-time side of a decode kernel.
 template <ValueFormat kFormatValue, int kLanesValue, int kSlicesValue,
-          int kQueriesValue, bool kVectorsValue, bool kTensorScoresValue>
+          int kQueriesValue, bool kVectorsValue, bool kTensorCoresValue>
 struct DecodeShape {
   static constexpr ValueFormat kFormat = kFormatValue;
   static constexpr int kLanes = kLanesValue;
   static constexpr int kSlices = kSlicesValue;
   static constexpr int kQueries = kQueriesValue;
   static constexpr bool kVectors = kVectorsValue;
-  // Of several queries and e4m3: attention_decode_scores.cuh.
-  static constexpr bool kTensorScores = kTensorScoresValue;
+  // Of several queries and e4m3: attention_decode_scores.cuh, _values.cuh.
+  static constexpr bool kTensorCores = kTensorCoresValue;
 
   static constexpr int kKeysAtOnce = 32 / kLanes;
   static constexpr int kDims = 8 * kSlices;       // of a lane
@@ -45,19 +46,21 @@ struct DecodeShape {
   static constexpr int kBlocks =
       kFormat == ValueFormat::kF32 || kSlices > 1 || !kVectors ? 2
       : kFewQueries                                            ? 4
-      : kQueries <= 4                                          ? 3
+      : kQueries <= 4 && !kTensorCores                         ? 3
                                                                : 2;
 };
 
 // What a lane knows of the tile's queries.
 template <typename Shape>
 struct DecodeState {
-  float q[Shape::kTensorScores ? 1 : Shape::kQueries][Shape::kDims];
-  ScoreQueries score_queries;                // instead of those
-  float sum[Shape::kQueries][Shape::kDims];  // of this lane's dims and keys
-  float maximum[Shape::kQueries];            // of the warp
-  float total[Shape::kQueries];              // of this lane's keys
-  int32_t last_key[Shape::kQueries];         // -1: no such query
+  float q[Shape::kTensorCores ? 1 : Shape::kQueries][Shape::kDims];
+  // Of this lane's dims and keys.
+  float sum[Shape::kTensorCores ? 1 : Shape::kQueries][Shape::kDims];
+  ScoreQueries score_queries;         // on the tensor cores instead of q,
+  ValueSums value_sums;               // and of sum
+  float maximum[Shape::kQueries];     // of the warp
+  float total[Shape::kQueries];       // of this lane's keys
+  int32_t last_key[Shape::kQueries];  // -1: no such query
 };
 
 // What the lanes of a warp tell each other about 32 keys.
@@ -161,7 +164,7 @@ template <typename Shape>
 __device__ __forceinline__ void WeighKeys(const AttentionPlan& plan,
                                           int32_t key, int32_t end_key,
                                           float key_scale, float value_scale,
-                                          float* weight,
+                                          int lane, float* weight,
                                           DecodeState<Shape>& state) {
 #pragma unroll
   for (int q = 0; q < Shape::kQueries; ++q) {
@@ -182,8 +185,12 @@ __device__ __forceinline__ void WeighKeys(const AttentionPlan& plan,
     state.maximum[q] = maximum;
     state.total[q] = fmaf(state.total[q], shrink, exponential);
     weight[q] = seen ? exponential * value_scale : kUnseen;
+    if constexpr (Shape::kTensorCores) {
+      if (lane / 4 == q) state.value_sums.shrink = shrink;
+    } else {
 #pragma unroll
-    for (int i = 0; i < Shape::kDims; ++i) state.sum[q][i] *= shrink;
+      for (int i = 0; i < Shape::kDims; ++i) state.sum[q][i] *= shrink;
+    }
   }
 }
 

@@ -12,8 +12,6 @@
 
 namespace zqfp::kernels::cuda {
 
-inline constexpr int kWarpKeys = 32;  // that a warp handles at once
-
 // How many blocks have left their partial results, by tile.
 static __device__ unsigned arrivals[kMostSplitTiles];
 
@@ -34,19 +32,21 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
     const bool exists = q < tile.num_queries;
     const float* row = row_of(exists ? q : 0);
 #pragma unroll
-    for (int s = 0; s < Shape::kSlices && !Shape::kTensorScores; ++s) {
+    for (int s = 0; s < Shape::kSlices && !Shape::kTensorCores; ++s) {
       const auto values = LoadEight<ValueFormat::kF32, Shape::kVectors>(
           reinterpret_cast<const uint8_t*>(row), FirstDim<Shape>(lane, s),
           exists ? dim : 0);
       DecodeEight<ValueFormat::kF32>(values, &state.q[q][8 * s]);
     }
 #pragma unroll
-    for (int i = 0; i < Shape::kDims; ++i) state.sum[q][i] = 0;
+    for (int i = 0; i < Shape::kDims && !Shape::kTensorCores; ++i) {
+      state.sum[q][i] = 0;
+    }
     state.maximum[q] = -INFINITY;
     state.total[q] = 0;
     state.last_key[q] = exists ? LastKey(plan, tile, q) : -1;
   }
-  if constexpr (Shape::kTensorScores) {
+  if constexpr (Shape::kTensorCores) {
     const int q = lane / 4;
     LoadScoreQueries(plan, q < tile.num_queries ? row_of(q) : nullptr, lane,
                      state.score_queries);
@@ -69,64 +69,97 @@ __device__ __forceinline__ void ScoreWarpKeys(const KvPagesView& pages,
                                               const DecodeState<Shape>& state,
                                               LoadedBatches<Shape>& loaded) {
   const int dim = static_cast<int>(pages.head_dim);
-  const auto* rows = static_cast<const uint8_t*>(pages.k);
-  if constexpr (Shape::kTensorScores) {
-    constexpr int kTiles = kWarpKeys / kScoreTileKeys;
-    KeyPieces pieces[kTiles];
+  const uint8_t* keys = static_cast<const uint8_t*>(pages.k) +
+                        FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
+  LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
 #pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
-      pieces[i] = LoadKeyPieces(rows, exchange.row_offset, i * kScoreTileKeys,
-                                lane, dim);
-    }
-    LoadBatch<Shape>(values, exchange.row_offset, 0, lane, dim,
-                     loaded[Shape::kBatches % 2]);
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
-      ScoreKeys(pieces[i], state.score_queries, lane,
-                exchange.weight + i * kScoreTileKeys);
-    }
-  } else {
-    const uint8_t* keys =
-        rows + FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
-    LoadBatch<Shape>(keys, exchange.row_offset, 0, lane, dim, loaded[0]);
-#pragma unroll
-    for (int batch = 0; batch < Shape::kBatches; ++batch) {
-      const bool last = batch + 1 == Shape::kBatches;
-      LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
-                       last ? 0 : batch + 1, lane, dim,
-                       loaded[(batch + 1) % 2]);
-      ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
-    }
+  for (int batch = 0; batch < Shape::kBatches; ++batch) {
+    const bool last = batch + 1 == Shape::kBatches;
+    LoadBatch<Shape>(last ? values : keys, exchange.row_offset,
+                     last ? 0 : batch + 1, lane, dim, loaded[(batch + 1) % 2]);
+    ScoreBatch<Shape>(state, loaded[batch % 2], batch, lane, exchange);
   }
 }
 
-// The warp's 32 keys from first_key; this lane's is in `key_row` of the page
-// arrays, and all lanes' offsets are in the exchange.
+// A warp's 32 keys.
+struct KeyRun {
+  int32_t first_key;
+  int32_t end_key;  // of the block
+  int64_t row;      // of this lane's key, in the page arrays
+  bool all_seen;    // by every query; none is behind the end
+};
+
+// What that lane's key and value are to be multiplied by.
 template <typename Shape>
-__device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
-                                           const QueryTile& tile,
-                                           int32_t first_key, int32_t end_key,
-                                           int64_t key_row, int lane,
-                                           DecodeExchange<Shape> exchange,
-                                           DecodeState<Shape>& state) {
+__device__ __forceinline__ float2 ScalesOf(const KvPagesView& pages,
+                                           int64_t row) {
+  if constexpr (Shape::kFormat != ValueFormat::kE4m3) return make_float2(1, 1);
+  return make_float2(pages.k_scale[row], pages.v_scale[row]);
+}
+
+// Attends to a run, of which all lanes' offsets are in the exchange.
+template <typename Shape>
+__device__ __forceinline__ void AttendOnTensorCores(
+    const AttentionPlan& plan, const QueryTile& tile, const KeyRun& run,
+    int lane, DecodeExchange<Shape> exchange, DecodeState<Shape>& state) {
   const KvPagesView& pages = plan.args.pages;
   const int dim = static_cast<int>(pages.head_dim);
-  float key_scale = 1, value_scale = 1;
-  if constexpr (Shape::kFormat == ValueFormat::kE4m3) {
-    key_scale = pages.k_scale[key_row];
-    value_scale = pages.v_scale[key_row];
+  const auto* keys = static_cast<const uint8_t*>(pages.k);
+  const auto* values = static_cast<const uint8_t*>(pages.v);
+  const float2 scales = ScalesOf<Shape>(pages, run.row);
+  KeyPieces key_pieces[kRunTiles];
+  ValuePieces value_pieces[kRunTiles];
+#pragma unroll
+  for (int i = 0; i < kRunTiles; ++i) {
+    key_pieces[i] =
+        LoadKeyPieces(keys, exchange.row_offset, i * kTileKeys, lane, dim);
   }
+#pragma unroll
+  for (int i = 0; i < kRunTiles; ++i) {
+    value_pieces[i] =
+        LoadValuePieces(values, exchange.row_offset, i * kTileKeys, lane, dim);
+  }
+#pragma unroll
+  for (int i = 0; i < kRunTiles; ++i) {
+    ScoreKeys(key_pieces[i], state.score_queries, lane,
+              exchange.weight + i * kTileKeys);
+  }
+  __syncwarp();
+  WeighKeys<Shape>(plan, run.first_key + lane, run.end_key, scales.x, scales.y,
+                   lane, exchange.weight[lane], state);
+  __syncwarp();
+  // Queries of one token see the same keys. The others of such a run are copies
+  // of the last one, which its token sees.
+  const bool one_token =
+      LastKey(plan, tile, 0) == LastKey(plan, tile, tile.num_queries - 1);
+  if (one_token || run.all_seen) {
+    AddValues(value_pieces, WeightsOfValues(exchange.weight, lane),
+              state.value_sums);
+  } else {
+    AddSeenValues(values, exchange.row_offset, exchange.weight, lane, dim,
+                  state.value_sums);
+  }
+  __syncwarp();  // before the exchange is used again
+}
+
+// The same in plain f32.
+template <typename Shape>
+__device__ __forceinline__ void Attend(const AttentionPlan& plan,
+                                       const KeyRun& run, int lane,
+                                       DecodeExchange<Shape> exchange,
+                                       DecodeState<Shape>& state) {
+  const KvPagesView& pages = plan.args.pages;
+  const int dim = static_cast<int>(pages.head_dim);
+  const float2 scales = ScalesOf<Shape>(pages, run.row);
   const auto* values = static_cast<const uint8_t*>(pages.v) +
                        FirstDim<Shape>(lane, 0) * kValueBytes<Shape::kFormat>;
   // The first values are loaded while the scores become weights.
   LoadedBatches<Shape> loaded;
   ScoreWarpKeys<Shape>(pages, values, lane, exchange, state, loaded);
   __syncwarp();
-  WeighKeys<Shape>(plan, first_key + lane, end_key, key_scale, value_scale,
-                   exchange.weight[lane], state);
+  WeighKeys<Shape>(plan, run.first_key + lane, run.end_key, scales.x, scales.y,
+                   lane, exchange.weight[lane], state);
   __syncwarp();
-  const int32_t end = first_key + kWarpKeys;
-  const bool all_seen = end <= end_key && AllSeen(plan, tile, first_key, end);
 #pragma unroll
   for (int batch = 0; batch < Shape::kBatches; ++batch) {
     const int buffer = (Shape::kBatches + batch) % 2;
@@ -134,7 +167,7 @@ __device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
       LoadBatch<Shape>(values, exchange.row_offset, batch + 1, lane, dim,
                        loaded[1 - buffer]);
     }
-    if (all_seen) {
+    if (run.all_seen) {
       AddBatch<Shape, false>(loaded[buffer], batch, lane, exchange, state);
     } else {
       AddBatch<Shape, true>(loaded[buffer], batch, lane, exchange, state);
@@ -144,7 +177,8 @@ __device__ __forceinline__ void AttendKeys(const AttentionPlan& plan,
 }
 
 // Sums what the lanes and groups of lanes of a warp have; all lanes get totals,
-// and of the sums those of their own dimensions.
+// and of the sums those of their own dimensions, which on the tensor cores they
+// have already.
 template <typename Shape>
 __device__ __forceinline__ void JoinLanes(DecodeState<Shape>& state) {
 #pragma unroll
@@ -152,10 +186,15 @@ __device__ __forceinline__ void JoinLanes(DecodeState<Shape>& state) {
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
       state.total[q] += __shfl_xor_sync(kAllLanes, state.total[q], offset);
-      if (offset < Shape::kLanes) continue;
+    }
+    if constexpr (!Shape::kTensorCores) {
 #pragma unroll
-      for (int i = 0; i < Shape::kDims; ++i) {
-        state.sum[q][i] += __shfl_xor_sync(kAllLanes, state.sum[q][i], offset);
+      for (int offset = Shape::kLanes; offset < 32; offset *= 2) {
+#pragma unroll
+        for (int i = 0; i < Shape::kDims; ++i) {
+          state.sum[q][i] +=
+              __shfl_xor_sync(kAllLanes, state.sum[q][i], offset);
+        }
       }
     }
   }
@@ -179,11 +218,18 @@ __device__ __forceinline__ void LeaveResults(const DecodeState<Shape>& state,
       results.maximum[warp][q] = state.maximum[q];
       results.total[warp][q] = state.total[q];
     }
-    if (lane >= Shape::kLanes) continue;
+    if constexpr (!Shape::kTensorCores) {
+      if (lane >= Shape::kLanes) continue;
 #pragma unroll
-    for (int i = 0; i < Shape::kDims; ++i) {
-      results.sum[warp][q][FirstDim<Shape>(lane, i / 8) + i % 8] =
-          state.sum[q][i];
+      for (int i = 0; i < Shape::kDims; ++i) {
+        results.sum[warp][q][FirstDim<Shape>(lane, i / 8) + i % 8] =
+            state.sum[q][i];
+      }
+    }
+  }
+  if constexpr (Shape::kTensorCores) {
+    if (lane / 4 < Shape::kQueries) {
+      StoreValueSums(state.value_sums, lane, results.sum[warp][lane / 4]);
     }
   }
 }
@@ -229,7 +275,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
   constexpr int kQueries = Shape::kQueries;
   __align__(16) __shared__ float weight[kDecodeWarps][kWarpKeys][kQueries];
   __shared__ int64_t row_offset[kDecodeWarps][kWarpKeys];
-  __shared__ float sum[kDecodeWarps][kQueries][Shape::kStride];
+  __align__(16) __shared__ float sum[kDecodeWarps][kQueries][Shape::kStride];
   __shared__ float maximum[kDecodeWarps][kQueries];
   __shared__ float total[kDecodeWarps][kQueries];
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -261,13 +307,19 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
   int64_t key_row = KeyRow(plan, tile, key < end ? key : end - 1);
   for (int32_t first = begin + warp * kWarpKeys; first < end;
        first += kDecodeWarps * kWarpKeys) {
-    const int64_t row = key_row;
-    exchange.row_offset[lane] = row * row_bytes;
+    const int32_t behind = first + kWarpKeys;
+    const KeyRun run = {first, end, key_row,
+                        behind <= end && AllSeen(plan, tile, first, behind)};
+    exchange.row_offset[lane] = key_row * row_bytes;
     __syncwarp();
     // Where the next keys lie is on its way while these are attended to.
     key += kDecodeWarps * kWarpKeys;
     key_row = KeyRow(plan, tile, key < end ? key : end - 1);
-    AttendKeys<Shape>(plan, tile, first, end, row, lane, exchange, state);
+    if constexpr (Shape::kTensorCores) {
+      AttendOnTensorCores<Shape>(plan, tile, run, lane, exchange, state);
+    } else {
+      Attend<Shape>(plan, run, lane, exchange, state);
+    }
   }
   JoinLanes<Shape>(state);
   const DecodeResults<Shape> results = {sum, maximum, total};
@@ -281,10 +333,10 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
 }
 
 template <ValueFormat kFormat, int kLanes, int kSlices, int kQueries,
-          bool kVectors, bool kTensorScores = false>
+          bool kVectors, bool kTensorCores = false>
 void LaunchDecodeShape(const AttentionPlan& plan, const Exec& exec) {
   using Shape =
-      DecodeShape<kFormat, kLanes, kSlices, kQueries, kVectors, kTensorScores>;
+      DecodeShape<kFormat, kLanes, kSlices, kQueries, kVectors, kTensorCores>;
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(plan.blocks()),
                        static_cast<unsigned>(plan.splits)),

@@ -5,7 +5,8 @@
 // The scores of a decode block on the tensor cores, for several queries that
 // share keys of e4m3 and up to 128 dimensions, a multiple of 16: in plain f32
 // every query more is a product more for each value, and with eight of them the
-// arithmetic takes longer than the memory.
+// arithmetic takes longer than the memory. The values are weighted there, too
+// (attention_decode_values.cuh).
 //
 // Keys are exact in f16. A query is divided by the power of two of its largest
 // magnitude and is then the sum of two f16 numbers, hi + lo, up to 2^-22 of
@@ -23,7 +24,9 @@
 namespace zqfp::kernels::cuda {
 
 inline constexpr int kScoreSteps = 8;  // products over 128 dimensions
-inline constexpr int kScoreTileKeys = 16;
+inline constexpr int kWarpKeys = 32;   // that a warp handles at once: a run
+inline constexpr int kTileKeys = 16;   // of a product
+inline constexpr int kRunTiles = kWarpKeys / kTileKeys;
 
 // This lane's dimensions of two keys, 16 to a piece.
 struct KeyPieces {

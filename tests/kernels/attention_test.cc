@@ -227,6 +227,21 @@ TEST_P(AttentionTest, ContextsInManyParts) {
   }
 }
 
+// One long context among so many short ones that nothing is shared out: its
+// running maximum grows from run to run.
+TEST_P(AttentionTest, ContextsInOnePart) {
+  std::vector<Sequence> sequences = {{1, 700}};
+  sequences.resize(133, {1, 2});
+  for (const ValueFormat format : kKvFormats) {
+    for (const int64_t head_dim : {80, 128}) {
+      for (const int64_t group : {3, 8}) {
+        Check(sequences, {.shape = {format, 1, 16, head_dim}, .group = group},
+              4);
+      }
+    }
+  }
+}
+
 // As many partial results as a backend can have at once.
 TEST_P(AttentionTest, ContextsOfManyHeadsInParts) {
   Check({{40, 600}, {40, 600}, {40, 600}, {40, 600}},

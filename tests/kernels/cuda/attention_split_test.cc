@@ -70,6 +70,23 @@ class Step {
     unit_ = unit;
   }
 
+  // All values so many times as large, and so y.
+  void MultiplyValues(float unit) {
+    const KvPagesView pages = cache_.pages();
+    const int64_t rows = pages.num_pages * pages.num_kv_heads * pages.page_size;
+    for (int64_t row = 0; row < rows; ++row) pages.v_scale[row] *= unit;
+  }
+
+  // The value of the newest token of the first sequence is no number.
+  void SpoilNewestValue() {
+    const int32_t newest = shape_.sequences[0].context_len - 1;
+    const int64_t dim = shape_.kv.head_dim;
+    auto* values = static_cast<uint8_t*>(cache_.pages().v);
+    for (int64_t head = 0; head < shape_.kv.num_kv_heads; ++head) {
+      std::fill_n(values + cache_.Row(0, newest, head) * dim, dim, 0x7f);
+    }
+  }
+
   // y, by blocks in this order.
   std::vector<float> Run(const char* order, void* workspace) {
     const Order in_this(order);
@@ -253,6 +270,57 @@ TEST(AttentionSplitTest, QueriesOfAnyMagnitude) {
         step.MeasureQueriesIn(unit);
         EXPECT_EQ(step.Run("ascending", workspace.data()), wanted)
             << head_dim << " dims, group " << group << ", unit " << unit;
+      }
+    }
+  }
+}
+
+// The same of the values, whose weights with their scales the tensor cores take
+// in f16, too.
+TEST(AttentionSplitTest, ValuesOfAnyMagnitude) {
+  struct Case {
+    int32_t context;
+    float unit;
+  };
+  for (const int64_t head_dim : {80, 128}) {
+    for (const int64_t group : {1, 3, 8}) {
+      // The last one is below the smallest power that a weight is divided by.
+      for (const Case& c :
+           {Case{40, 0x1p100f}, Case{40, 0x1p-50f}, Case{1, 0x1p-112f}}) {
+        Step step(
+            {{{1, c.context}}, {ValueFormat::kE4m3, 2, 64, head_dim}, group});
+        GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0);
+        std::vector<float> wanted = step.Run("ascending", workspace.data());
+        for (float& y : wanted) y *= c.unit;
+        step.MultiplyValues(c.unit);
+        EXPECT_EQ(step.Run("ascending", workspace.data()), wanted)
+            << head_dim << " dims, group " << group << ", unit " << c.unit;
+      }
+    }
+  }
+}
+
+// Two tokens in one tile: what the first one does not see it does not notice.
+TEST(AttentionSplitTest, ValuesThatAreNotSeenMayBeAnything) {
+  for (const int64_t head_dim : {64, 80, 128}) {
+    for (const int64_t group : {1, 2, 4}) {
+      for (const int32_t context : {2, 32, 33, 64, 200}) {
+        Step step(
+            {{{2, context}}, {ValueFormat::kE4m3, 1, 64, head_dim}, group});
+        GuardedArray<uint8_t> workspace(step.WorkspaceBytes(), 0);
+        const std::vector<float> wanted =
+            step.Run("ascending", workspace.data());
+        step.SpoilNewestValue();
+        const std::vector<float> found =
+            step.Run("ascending", workspace.data());
+        const size_t half = wanted.size() / 2;
+        for (size_t i = 0; i < wanted.size(); ++i) {
+          if (i < half) {
+            EXPECT_EQ(found[i], wanted[i]) << context << " " << group;
+          } else {
+            EXPECT_TRUE(std::isnan(found[i])) << context << " " << group;
+          }
+        }
       }
     }
   }
