@@ -299,8 +299,10 @@ std::vector<OpCase> InputCases(const GpuBench& bench, const OpArrays& a,
            qkv.packed_copies(), workspace}};
 }
 
-// A step of m tokens, each the last of context_len: what RoPE turns is stored
-// in a launch of its own or by the blocks of attention, both ways.
+// A step of m tokens, each the last of its context: what RoPE turns is stored
+// in a launch of its own or by the blocks of attention, both ways. The
+// sequences share their pages, so that values depend on who is first, and times
+// do not.
 std::vector<OpCase> AttentionCases(const GpuBench& bench, const OpArrays& a,
                                    int64_t m) {
   const kernels::FusedOps& fused = bench.ops().fused;

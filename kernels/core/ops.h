@@ -308,8 +308,9 @@ struct FusedOps {
   void (*rope_store_kv)(const RopeArgs& queries, const RopeArgs& keys,
                         const StoreKvArgs& store,
                         const Exec&) noexcept = nullptr;
-  // rope_store_kv, then Attention of that batch and those pages. The same bits;
-  // but the queries and keys may stay as they are.
+  // rope_store_kv, then Attention of that batch and those pages. The same bits,
+  // where no sequence reads what another one stores in this step; but the
+  // queries and keys may stay as they are.
   void (*rope_store_attention)(const RopeArgs& queries, const RopeArgs& keys,
                                const StoreKvArgs& store,
                                const AttentionArgs& attention,
@@ -324,8 +325,8 @@ struct FusedOps {
                           const Exec&) noexcept = nullptr;
   // RmsNorm of input.x where it has a weight, QuantizeTokens of that (or of
   // input.x), then matmul_a8_group of the codes, which nobody else gets: `y` of
-  // `input` and `x` of the group are not read. The same bits as from the three.
-  // Outputs do not overlap input.x.
+  // `input` and `x` of the group are not read. The same codes; sums may be in
+  // another order. Outputs do not overlap input.x.
   void (*quantize_matmul_a8)(const RmsNormArgs& input,
                              const MatmulA8Args* group, int size,
                              const Exec&) noexcept = nullptr;

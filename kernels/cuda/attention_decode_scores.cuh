@@ -148,12 +148,15 @@ __device__ __forceinline__ void ScoreKeys(const KeyPieces& keys,
     }
   }
   const int query = lane % 4 * 2;
-  if (query >= kQueries) return;
+  if (query < kQueries) {
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    *reinterpret_cast<float2*>(&weight[lane / 4 + 8 * i][query]) = make_float2(
-        d[2 * i] * queries.factor[0], d[2 * i + 1] * queries.factor[1]);
+    for (int i = 0; i < 2; ++i) {
+      *reinterpret_cast<float2*>(&weight[lane / 4 + 8 * i][query]) =
+          make_float2(d[2 * i] * queries.factor[0],
+                      d[2 * i + 1] * queries.factor[1]);
+    }
   }
+  __syncwarp();  // the whole warp goes on to the next product
 }
 
 }  // namespace zqfp::kernels::cuda

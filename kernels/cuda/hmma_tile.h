@@ -39,7 +39,7 @@ struct HmmaTile {
   static constexpr bool kFineGroups = kFine;
   static constexpr int kTokenTiles = kTokenTileCount;
   static constexpr bool kOwnTokens = kOwn;
-  static constexpr int kRowWarps = RowWarps(kTokenTiles);
+  static constexpr int kRowWarps = kOwn ? kOwnRowWarps : RowWarps(kTokenTiles);
   static constexpr int kDepthWarps = kMatmulWarps / kRowWarps;
   static constexpr int kRows = kRowWarps * kWarpRows;
   static constexpr int kTokens = kTokenTiles * kTileTokens;
@@ -73,6 +73,8 @@ struct HmmaTile {
   static constexpr int kSumBytes = kTokens * kSumStride * 4;
   static constexpr int kSharedBytes = kRingBytes + kDepthWarps * kSumBytes;
   static_assert(!kOwn || kTokens == kMostOwnTokens);
+  static constexpr int kPartialFloats =
+      static_cast<int>(PartialSumFloats(kTokenTiles, kOwn));
 
   // What a sum of products is short of: layout E's power of two.
   static constexpr float kUnit =
@@ -81,9 +83,9 @@ struct HmmaTile {
   // Sums of one warp, [slab][token tile][register of the fragment].
   using Sums = float[kWarpSlabs][kTokenTiles][4];
 
-  // Of the block's own tokens.
-  __device__ static const float* OwnScales() {
-    return reinterpret_cast<const float*>(DynamicShared() + kSharedBytes);
+  // Where the block's own tokens are.
+  __device__ static uint8_t* OwnShared() {
+    return DynamicShared() + kSharedBytes;
   }
 };
 
@@ -148,8 +150,8 @@ class HmmaWarp {
     Clear(sums);
     typename Tile::Sums group;
     Clear(group);
-    // With tokens shared by several warps all of the block go on together.
-    int steps = Tile::kRowWarps == 1 ? left_ : most_left_;
+    // With stages shared by several warps all of the block go on together.
+    int steps = kSharesStages ? most_left_ : left_;
 #pragma unroll 1
     for (; steps > 0; steps -= Tile::kStages) {
 #pragma unroll
@@ -188,14 +190,17 @@ class HmmaWarp {
  private:
   static constexpr int kGroupBytes =  // scales of a slab and group
       kSlabRows * static_cast<int>(ScaleBytes(Tile::kScales));
+  // Of the ring the warps of a depth group share the tokens only.
+  static constexpr bool kSharesStages =
+      Tile::kRowWarps > 1 && !Tile::kOwnTokens;
   // A stage is filled so many chunks before it is read.
   static constexpr int kAhead = Tile::kStages - 1;
 
   __device__ static void Meet() {
-    if constexpr (Tile::kRowWarps == 1) {
-      __syncwarp();
-    } else {
+    if constexpr (kSharesStages) {
       __syncthreads();
+    } else {
+      __syncwarp();
     }
   }
 
@@ -270,8 +275,8 @@ class HmmaWarp {
     if constexpr (Tile::kOwnTokens) {
       // Columns beyond the last token are not stored: they are the first one.
       const int token = lane_ / 4 < operands_->m ? lane_ / 4 : 0;
-      token_slot_ = static_cast<int>(OwnTokens::At(Tile::kSharedBytes, token,
-                                                   operands_->k)) +
+      token_slot_ = Tile::kSharedBytes +
+                    static_cast<int>(OwnTokens::CodesAt(token, operands_->k)) +
                     chunk_ * kChunkColumns + lane_ % 4 * 4;
       return;
     }

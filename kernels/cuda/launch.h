@@ -18,6 +18,8 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+#include <algorithm>
+
 #include "kernels/core/ops.h"
 #include "kernels/cuda/overlap.h"
 #include "kernels/cuda/ptx.h"
@@ -38,6 +40,9 @@ struct LaunchShape {
   dim3 grid;
   dim3 block;
   int64_t shared_bytes = 0;  // dynamic
+  // Of any launch of the kernel, where that depends on the arguments: a limit
+  // that went down again might not suit what was recorded before.
+  int64_t most_shared_bytes = 0;
 };
 
 // The dynamic shared memory of a block, 1024-byte aligned.
@@ -63,10 +68,20 @@ template <typename... Params, typename... Args>
 void Launch(const Exec& exec, const LaunchShape& shape,
             void (*kernel)(Params...), const Args&... args) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
-  if (shape.shared_bytes > kSharedWithoutOptIn) {
-    (void)cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+  const auto* function = reinterpret_cast<const void*>(kernel);
+  const int64_t most_shared =
+      std::max(shape.shared_bytes, shape.most_shared_bytes);
+  if (most_shared > kSharedWithoutOptIn) {
+    (void)cudaFuncSetAttribute(function,
                                cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared_bytes));
+                               static_cast<int>(most_shared));
+  }
+  if (LaunchesOverlap()) {
+    // Kernels share a multiprocessor only where they divide its memory into
+    // shared memory and cache alike.
+    (void)cudaFuncSetAttribute(function,
+                               cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared);
   }
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;

@@ -25,7 +25,7 @@ struct A8Params {
   A8Matrix matrix[kMostGroupedMatmuls];
   int num_matrices;
   int token_tiles;  // of 8 tokens, in a tile
-  OwnTokens own;    // where `own.x` is given; else tokens are the operands'
+  OwnTokens own;    // where there are any; else tokens are the operands'
 };
 
 // Which weight's tile has this unit.
@@ -56,6 +56,10 @@ template <class Tile>
 __device__ HmmaWarp<Tile> Begin(const A8Matrix& matrix,
                                 const TileSegment& segment) {
   PrefetchRowScales<Tile>(matrix.out.output, segment);
+  if constexpr (Tile::kOwnTokens) {
+    PrefetchFactor(matrix.out.output.lorc, matrix.operands.k,
+                   segment.begin * kChunkColumns, segment.end * kChunkColumns);
+  }
   HmmaWarp<Tile> warp(matrix.operands, segment);
   warp.FillFirstStages();
   return warp;
@@ -74,13 +78,18 @@ __global__ void __launch_bounds__(kMatmulThreads,
   if constexpr (Tile::kOwnTokens) PrefetchNorm(params.own);
   HmmaWarp<Tile> warp = Begin<Tile>(*matrix, segment);
   if constexpr (Tile::kOwnTokens) {
-    QuantizeOwnTokens(params.own, DynamicShared() + Tile::kSharedBytes);
+    TakeOwnTokens(params.own, Tile::OwnShared());
   }
   while (true) {
     typename Tile::Sums sums;
     warp.Multiply(sums);
     __syncthreads();  // nobody reads the ring or the last sums any more
     warp.Store(sums);
+    if constexpr (Tile::kOwnTokens) {
+      OwnInner(matrix->out.output.lorc, params.own,
+               segment.begin * kChunkColumns, segment.end * kChunkColumns,
+               Tile::OwnShared());
+    }
     const A8Matrix* const done = matrix;
     const TileSegment done_segment = segment;
     unit += segment.end - segment.begin;
@@ -100,23 +109,23 @@ template <CodeFormat kCodes, ScaleFormat kScales, bool kFine, int kTokenTiles,
 void LaunchTile(const A8Params& params, const Exec& exec) {
   using Tile = HmmaTile<kCodes, kScales, kFine, kTokenTiles, kOwn>;
   // Of the 228 kB of a multiprocessor a block takes two kB of its own besides.
-  constexpr int64_t kMostOwnBytes =
-      kOwn ? OwnTokens::At(0, kMostOwnTokens, 0) + kMostOwnValues : 0;
   static_assert(BlocksPerMultiprocessor(kCodes, kTokenTiles) *
-                    (Tile::kSharedBytes + kMostOwnBytes + 2048) <=
+                    (Tile::kSharedBytes + (kOwn ? kMostOwnBytes : 0) + 2048) <=
                 228 * 1024);
   Launch(exec,
          {.grid = dim3(
               static_cast<unsigned>(params.matrix[0].out.split.num_blocks)),
           .block = dim3(kMatmulThreads),
           .shared_bytes =
-              Tile::kSharedBytes + (kOwn ? OwnTokenBytes(params.own) : 0)},
+              Tile::kSharedBytes +
+              (kOwn ? OwnTokens::CodesAt(params.own.m, params.own.k) : 0),
+          .most_shared_bytes = Tile::kSharedBytes + (kOwn ? kMostOwnBytes : 0)},
          MatmulA8Kernel<Tile>, params);
 }
 
 template <CodeFormat kCodes, ScaleFormat kScales, bool kFine>
 void LaunchFormat(const A8Params& params, const Exec& exec) {
-  if (params.own.x != nullptr) {
+  if (params.own.m > 0) {
     return LaunchTile<kCodes, kScales, kFine, 1, true>(params, exec);
   }
   switch (params.token_tiles) {
@@ -192,14 +201,17 @@ void LaunchGroup(const MatmulA8Args* group, int size, float* const* inner,
   params.own = own;
   params.num_matrices = size;
   const int64_t m = group[0].m;
+  const bool is_own = own.m > 0;
   int64_t row_tiles = 0;
   for (int i = 0; i < size; ++i) {
     params.matrix[i] = MatrixFrom(group[i], inner[i]);
-    row_tiles += RowTiles(m, params.matrix[i].operands.weight.num_slabs);
+    row_tiles +=
+        RowTiles(m, params.matrix[i].operands.weight.num_slabs, is_own);
   }
   const PackedWeight& weight = params.matrix[0].operands.weight;
-  const MatmulPlan plan = PlanMatmul(weight.code_format, m, row_tiles,
-                                     weight.num_chunks, NumMultiprocessors());
+  const MatmulPlan plan =
+      PlanMatmul(weight.code_format, m, row_tiles, weight.num_chunks,
+                 NumMultiprocessors(), is_own);
   ZQFP_CHECK(plan.fits);
   params.token_tiles = plan.token_tiles;
   row_tiles = 0;
@@ -209,7 +221,8 @@ void LaunchGroup(const MatmulA8Args* group, int size, float* const* inner,
     out.first_tile = static_cast<int>(row_tiles * plan.num_token_tiles);
     out.num_token_tiles = plan.num_token_tiles;
     out.partial_sums = static_cast<float*>(partial_sums);
-    row_tiles += RowTiles(m, params.matrix[i].operands.weight.num_slabs);
+    row_tiles +=
+        RowTiles(m, params.matrix[i].operands.weight.num_slabs, is_own);
   }
   LaunchAny(params, exec);
 }
@@ -217,6 +230,35 @@ void LaunchGroup(const MatmulA8Args* group, int size, float* const* inner,
 // Whether two weights can be multiplied in one launch: by the same kernel.
 bool HaveOneKernel(const WeightView& a, const WeightView& b) {
   return a.format == b.format && a.group_size == b.group_size && a.k == b.k;
+}
+
+// Whether one launch can multiply a group by tokens of its blocks' own.
+bool TakesOwnTokens(const MatmulA8Args* group, int size) {
+  const int64_t m = group[0].m;
+  if (!FitsOwnTokens(m, group[0].weight.k) || IsForWgmma(m)) return false;
+  return std::all_of(group, group + size, [&](const MatmulA8Args& args) {
+    return HaveOneKernel(group[0].weight, args.weight) &&
+           FitsOwnInner(args.weight);
+  });
+}
+
+// Codes that the blocks of a group should have as their own, or none: where
+// there is a low-rank branch, whose V x is then no launch more.
+OwnTokens OwnCodesOf(const MatmulA8Args* group, int size) {
+  const bool has_branch = std::any_of(
+      group, group + size,
+      [](const MatmulA8Args& args) { return args.weight.lorc.rank > 0; });
+  const QuantizedTokensView& codes = group[0].x;
+  if (!has_branch || !TakesOwnTokens(group, size) || !IsAligned16(codes.data)) {
+    return {};
+  }
+  return {.m = group[0].m, .k = group[0].weight.k, .codes = codes};
+}
+
+void LaunchOwn(const MatmulA8Args* group, int size, const OwnTokens& own,
+               const Exec& exec) {
+  float* const no_inner[kMostGroupedMatmuls] = {};
+  LaunchGroup(group, size, no_inner, exec.workspace, own, exec);
 }
 
 }  // namespace
@@ -238,6 +280,8 @@ void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
 void MatmulA8(const MatmulA8Args& args, const Exec& exec) noexcept {
   if (args.m == 0) return;
   ZQFP_CHECK(args.weight.packed != nullptr);
+  const OwnTokens own = OwnCodesOf(&args, 1);
+  if (own.m > 0) return LaunchOwn(&args, 1, own, exec);
   uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
   float* inner = reinterpret_cast<float*>(workspace);
   ComputeInner(args, inner, exec);
@@ -264,6 +308,8 @@ void MatmulA8Group(const MatmulA8Args* group, int size,
     for (int i = 0; i < size; ++i) MatmulA8(group[i], exec);
     return;
   }
+  const OwnTokens own = OwnCodesOf(group, size);
+  if (own.m > 0) return LaunchOwn(group, size, own, exec);
   uint8_t* workspace = static_cast<uint8_t*>(exec.workspace);
   float* inner[kMostGroupedMatmuls] = {};
   for (int i = 0; i < size; ++i) {
@@ -277,31 +323,22 @@ void MatmulA8Group(const MatmulA8Args* group, int size,
 
 bool TakesQuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
                            int size) noexcept {
-  if (input.num_rows == 0 || input.num_rows * input.dim > kOwnValues ||
-      !FitsOwnTokens(input) || IsForWgmma(input.num_rows)) {
-    return false;
-  }
-  for (int i = 0; i < size; ++i) {
-    const WeightView& weight = group[i].weight;
-    if (weight.lorc.rank > 0 || !HaveOneKernel(group[0].weight, weight)) {
-      return false;
-    }
-  }
-  return true;
+  return input.num_rows * input.dim <= kOwnValues &&
+         IsAligned16(input.x, input.weight) && TakesOwnTokens(group, size);
 }
 
 void QuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
                       int size, const Exec& exec) noexcept {
   ZQFP_CHECK(size >= 1 && size <= kMostGroupedMatmuls);
-  ZQFP_CHECK(FitsOwnTokens(input));
-  float* const no_inner[kMostGroupedMatmuls] = {};
-  LaunchGroup(group, size, no_inner, exec.workspace,
-              {.m = input.num_rows,
-               .k = input.dim,
-               .x = input.x,
-               .norm_weight = input.weight,
-               .epsilon = input.epsilon},
-              exec);
+  ZQFP_CHECK(TakesOwnTokens(group, size));
+  LaunchOwn(group, size,
+            {.m = input.num_rows,
+             .k = input.dim,
+             .x = input.x,
+             .norm_weight = input.weight,
+             .epsilon = input.epsilon,
+             .codes = {}},
+            exec);
 }
 
 int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept {

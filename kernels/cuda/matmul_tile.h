@@ -8,7 +8,8 @@
 //
 // A Tile has kThreads, kRows, kTokens, kUnit (what a sum is short of), and in
 // shared memory kDepthWarps sums of every output, [kTokens][kSumStride] each;
-// with kOwnTokens also OwnScales(), the scales of its tokens.
+// and kPartialFloats in the workspace. With kOwnTokens also OwnShared(), where
+// own_tokens.h has them.
 
 #include <cuda_runtime.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #include "kernels/cuda/arrivals.h"
 #include "kernels/cuda/matmul_output.h"
 #include "kernels/cuda/matmul_plan.h"
+#include "kernels/cuda/own_tokens.h"
 #include "kernels/cuda/packed_weight.h"
 #include "kernels/cuda/ptx.h"
 #include "kernels/cuda/work_split.h"
@@ -47,7 +49,7 @@ struct TileOutput {
   WorkSplit split;      // of all the launch's tiles: its own ones begin with
   int first_tile;       // first_tile + row tile * num_token_tiles + token tile
   int num_token_tiles;  // of a row tile
-  float* partial_sums;  // [num_blocks, 2, tokens, rows]
+  float* partial_sums;  // [num_blocks, 2, kPartialFloats]: [tokens, rows], V x
 };
 
 // Of a MatmulA8 whose weight is `w`; `inner` is V x of a low-rank branch.
@@ -122,21 +124,36 @@ __device__ float DepthSum(const float* shared, int at) {
 template <class Tile>
 __device__ float* PartialSums(const TileOutput& out, int block, int part) {
   return out.partial_sums +
-         (int64_t{block} * 2 + part) * int64_t{Tile::kTokens * Tile::kRows};
+         (int64_t{block} * 2 + part) * int64_t{Tile::kPartialFloats};
 }
 
 // The sum of what all blocks of a tile have left in the workspace, in their
-// order.
+// order. Several are on their way at once.
 template <class Tile>
 __device__ float BlockSum(const TileOutput& out, int tile, int at) {
+  constexpr int kBatch = 8;
   const WorkSplit& split = out.split;
   const int first = split.FirstBlock(tile);
   const int last = split.LastBlock(tile);
   float sum = PartialSums<Tile>(out, first, split.PartOf(first, tile))[at];
-  for (int block = first + 1; block <= last; ++block) {
-    sum += PartialSums<Tile>(out, block, 0)[at];
+#pragma unroll 1
+  for (int block = first + 1; block <= last; block += kBatch) {
+    const float* from = PartialSums<Tile>(out, block, 0) + at;
+    float part[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      part[i] = block + i <= last ? from[i * 2 * Tile::kPartialFloats] : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) sum += part[i];
   }
   return sum;
+}
+
+// V x of this block's columns, where its tokens are its own.
+template <class Tile>
+__device__ float* OwnInnerOf() {
+  return reinterpret_cast<float*>(Tile::OwnShared() + OwnTokens::kInnerAt);
 }
 
 // Leaves the sums of this block in the workspace. True in the last block of the
@@ -152,8 +169,29 @@ __device__ bool LeavePartialSums(const TileOutput& out, int tile,
        at += Tile::kThreads) {
     mine[at] = DepthSum<Tile>(shared, at);
   }
+  if constexpr (Tile::kOwnTokens) {
+    const int num_inner = static_cast<int>(out.output.m * out.output.lorc.rank);
+    for (int i = static_cast<int>(threadIdx.x); i < num_inner;
+         i += Tile::kThreads) {
+      mine[Tile::kTokens * Tile::kRows + i] = OwnInnerOf<Tile>()[i];
+    }
+  }
   const int first = split.FirstBlock(tile);
   return IsLastToArrive(&arrivals[first], split.LastBlock(tile) - first + 1);
+}
+
+// V x of all columns instead, where the other blocks of the tile have left
+// theirs.
+template <class Tile>
+__device__ void JoinInner(const TileOutput& out, int tile) {
+  const int num_inner = static_cast<int>(out.output.m * out.output.lorc.rank);
+  if (num_inner == 0) return;
+  for (int i = static_cast<int>(threadIdx.x); i < num_inner;
+       i += Tile::kThreads) {
+    OwnInnerOf<Tile>()[i] =
+        BlockSum<Tile>(out, tile, Tile::kTokens * Tile::kRows + i);
+  }
+  __syncthreads();
 }
 
 // Stores the outputs of a segment whose sums are in shared memory, where this
@@ -164,7 +202,10 @@ __device__ void StoreTile(const TileOutput& out, const TileSegment& segment,
                           const float* shared) {
   const bool has_all = segment.end - segment.begin == out.split.chunks_per_tile;
   MatmulOutput output = out.output;
-  if constexpr (Tile::kOwnTokens) output.token_scale = Tile::OwnScales();
+  if constexpr (Tile::kOwnTokens) {
+    output.token_scale = reinterpret_cast<const float*>(Tile::OwnShared());
+    output.inner = OwnInnerOf<Tile>();
+  }
   const int64_t rest = out.output.m - segment.first_token;
   const int num_outputs =
       (rest < Tile::kTokens ? static_cast<int>(rest) : Tile::kTokens) *
@@ -172,6 +213,9 @@ __device__ void StoreTile(const TileOutput& out, const TileSegment& segment,
   if (!has_all &&
       !LeavePartialSums<Tile>(out, segment.tile, num_outputs, shared)) {
     return;
+  }
+  if constexpr (Tile::kOwnTokens) {
+    if (!has_all) JoinInner<Tile>(out, segment.tile);
   }
 #pragma unroll 1
   for (int at = static_cast<int>(threadIdx.x); at < num_outputs;

@@ -66,6 +66,7 @@ struct WgmmaTile {
   // The sums, [kTokens][kSumStride]: four more than the rows, so that a
   // fragment goes to 32 banks.
   static constexpr int kSumStride = kRows + 4;
+  static constexpr int kPartialFloats = kTokens * kRows;
   static constexpr int kSumBytes = kTokens * kSumStride * 4;
   static constexpr int kSharedBytes =
       kRingBytes > kSumBytes ? kRingBytes : kSumBytes;

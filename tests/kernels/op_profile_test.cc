@@ -65,6 +65,11 @@ TEST(OpProfileTest, FusedOpsAreNotedByTheirNames) {
                                      const Exec&) noexcept {};
   plain.fused.matmul_a8_group = [](const MatmulA8Args*, int,
                                    const Exec&) noexcept {};
+  plain.fused.quantize_matmul_a8 = [](const RmsNormArgs&, const MatmulA8Args*,
+                                      int, const Exec&) noexcept {};
+  plain.fused.rope_store_attention =
+      [](const RopeArgs&, const RopeArgs&, const StoreKvArgs&,
+         const AttentionArgs&, const Exec&) noexcept {};
   const OpTable noted = profile.Wrap(plain);
   EXPECT_EQ(noted.fused.activate_quantize, nullptr);
   EXPECT_EQ(noted.fused.rope_store_kv, nullptr);
@@ -85,12 +90,23 @@ TEST(OpProfileTest, FusedOpsAreNotedByTheirNames) {
   const MatmulA8Args attention[] = {matmul(&k), matmul(&v)};
   noted.fused.matmul_a8_group(mlp, 2, {});
   noted.fused.matmul_a8_group(attention, 2, {});
-  ASSERT_EQ(profile.rows().size(), 3u);
+  const float weight = 0;
+  noted.fused.quantize_matmul_a8({.num_rows = 1, .dim = 5, .weight = &weight},
+                                 mlp, 2, {});
+  noted.fused.rope_store_attention({}, {}, {}, {}, {});
+  ASSERT_EQ(profile.rows().size(), 5u);
   EXPECT_EQ(profile.rows()[0].op, "rms_norm_quantize");
   EXPECT_EQ(profile.rows()[1].op, "matmul_a8");
   EXPECT_EQ(profile.rows()[1].part, "gate+up");
   EXPECT_EQ(profile.rows()[1].work.flop, 2 * 2 * 3 * 5);
   EXPECT_EQ(profile.rows()[2].part, "qkv");
+  EXPECT_EQ(profile.rows()[3].op, "quantize_matmul_a8");
+  EXPECT_EQ(profile.rows()[3].part, "gate+up");
+  EXPECT_EQ(profile.rows()[3].work.flop, 2 * 2 * 3 * 5);
+  // The input and the norm's weights as floats instead of codes with a scale.
+  EXPECT_EQ(profile.rows()[3].work.bytes - profile.rows()[1].work.bytes,
+            2 * 4 * 5 - (5 + 4));
+  EXPECT_EQ(profile.rows()[4].op, "rope_store_attention");
 }
 
 TEST(OpProfileTest, MatmulsAreApartByFormatAndPart) {

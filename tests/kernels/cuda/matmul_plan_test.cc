@@ -52,24 +52,27 @@ TEST(WorkSplit, EveryUnitHasOneBlock) {
   }
 }
 
-void ExpectRoomForPartialSums(CodeFormat codes) {
+void ExpectRoomForPartialSums(CodeFormat codes, bool own) {
   for (const int64_t processors : {2, 78, 132, 1000}) {
     int64_t before = 0;
     for (const int64_t m : {1, 8, 9, 16, 17, 32, 33, 64, 65, 4096}) {
+      if (own && m > kTileTokens) break;
       const int64_t room = PartialSumBytes(m, processors);
       EXPECT_GE(room, before);  // a step of fewer tokens fits, too
       before = room;
       for (const int64_t slabs : {1, 2, 33, 768}) {
         for (const int64_t chunks : {1, 9, 172}) {
-          const MatmulPlan plan =
-              PlanMatmul(codes, m, RowTiles(m, slabs), chunks, processors);
+          const MatmulPlan plan = PlanMatmul(codes, m, RowTiles(m, slabs, own),
+                                             chunks, processors, own);
           ASSERT_TRUE(plan.fits);
           EXPECT_GE(plan.num_token_tiles * plan.tokens(), m);
-          EXPECT_GE(plan.split.num_tiles / plan.num_token_tiles * plan.rows(),
+          EXPECT_GE(plan.split.num_tiles / plan.num_token_tiles *
+                        TileRows(plan.token_tiles, own),
                     slabs * kSlabRows);
           EXPECT_LE(plan.split.num_blocks, kMaxBlocks);
           EXPECT_LE(plan.split.num_blocks, plan.split.num_units());
-          EXPECT_LE(2 * plan.split.num_blocks * plan.rows() * plan.tokens() * 4,
+          EXPECT_LE(2 * plan.split.num_blocks *
+                        PartialSumFloats(plan.token_tiles, own) * 4,
                     room);
         }
       }
@@ -78,8 +81,10 @@ void ExpectRoomForPartialSums(CodeFormat codes) {
 }
 
 TEST(MatmulPlan, PartialSumsHaveRoom) {
-  ExpectRoomForPartialSums(CodeFormat::kE2m1);
-  ExpectRoomForPartialSums(CodeFormat::kE4m3);
+  for (const bool own : {false, true}) {
+    ExpectRoomForPartialSums(CodeFormat::kE2m1, own);
+    ExpectRoomForPartialSums(CodeFormat::kE4m3, own);
+  }
 }
 
 // By their ring, two blocks of e4m3 codes are on a multiprocessor at once.
