@@ -176,6 +176,36 @@ __device__ __forceinline__ void Attend(const AttentionPlan& plan,
   __syncwarp();  // before the exchange is used again
 }
 
+// The runs of a warp, of the block's keys [begin, end).
+template <typename Shape>
+__device__ __forceinline__ void AttendWarp(const AttentionPlan& plan,
+                                           const QueryTile& tile, int32_t begin,
+                                           int32_t end, int warp, int lane,
+                                           DecodeExchange<Shape> exchange,
+                                           DecodeState<Shape>& state) {
+  const int64_t row_bytes =
+      plan.args.pages.head_dim * kValueBytes<Shape::kFormat>;
+  // Keys behind the end are the last one again, which nothing sees there.
+  int32_t key = begin + warp * kWarpKeys + lane;
+  int64_t key_row = KeyRow(plan, tile, key < end ? key : end - 1);
+  for (int32_t first = begin + warp * kWarpKeys; first < end;
+       first += kDecodeWarps * kWarpKeys) {
+    const int32_t behind = first + kWarpKeys;
+    const KeyRun run = {first, end, key_row,
+                        behind <= end && AllSeen(plan, tile, first, behind)};
+    exchange.row_offset[lane] = key_row * row_bytes;
+    __syncwarp();
+    // Where the next keys lie is on its way while these are attended to.
+    key += kDecodeWarps * kWarpKeys;
+    key_row = KeyRow(plan, tile, key < end ? key : end - 1);
+    if constexpr (Shape::kTensorCores) {
+      AttendOnTensorCores<Shape>(plan, tile, run, lane, exchange, state);
+    } else {
+      Attend<Shape>(plan, run, lane, exchange, state);
+    }
+  }
+}
+
 // Sums what the lanes and groups of lanes of a warp have; all lanes get totals,
 // and of the sums those of their own dimensions, which on the tensor cores they
 // have already.
@@ -299,28 +329,8 @@ __global__ void __launch_bounds__(kDecodeWarps * 32, Shape::kBlocks)
   } else {
     LoadQueries<Shape>(plan, tile, lane, nullptr, state);
   }
-  const DecodeExchange<Shape> exchange = {weight[warp], row_offset[warp]};
-  const int64_t row_bytes =
-      plan.args.pages.head_dim * kValueBytes<Shape::kFormat>;
-  // Keys behind the end are the last one again, which nothing sees there.
-  int32_t key = begin + warp * kWarpKeys + lane;
-  int64_t key_row = KeyRow(plan, tile, key < end ? key : end - 1);
-  for (int32_t first = begin + warp * kWarpKeys; first < end;
-       first += kDecodeWarps * kWarpKeys) {
-    const int32_t behind = first + kWarpKeys;
-    const KeyRun run = {first, end, key_row,
-                        behind <= end && AllSeen(plan, tile, first, behind)};
-    exchange.row_offset[lane] = key_row * row_bytes;
-    __syncwarp();
-    // Where the next keys lie is on its way while these are attended to.
-    key += kDecodeWarps * kWarpKeys;
-    key_row = KeyRow(plan, tile, key < end ? key : end - 1);
-    if constexpr (Shape::kTensorCores) {
-      AttendOnTensorCores<Shape>(plan, tile, run, lane, exchange, state);
-    } else {
-      Attend<Shape>(plan, run, lane, exchange, state);
-    }
-  }
+  AttendWarp<Shape>(plan, tile, begin, end, warp, lane,
+                    {weight[warp], row_offset[warp]}, state);
   JoinLanes<Shape>(state);
   const DecodeResults<Shape> results = {sum, maximum, total};
   LeaveResults<Shape>(state, warp, lane, results);

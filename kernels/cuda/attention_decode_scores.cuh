@@ -49,9 +49,9 @@ __device__ __forceinline__ void SplitF16(float first, float second,
                           first - F32FromF16(static_cast<uint16_t>(hi)));
 }
 
-// The power of two of the largest magnitude in the four lanes of a query; 1
-// where that is no number or too small.
-__device__ __forceinline__ float UnitOfQuery(const float (&x)[32]) {
+// The bits of the largest magnitude in the four lanes of a query.
+template <int kCount>
+__device__ __forceinline__ uint32_t LargestOfQuery(const float (&x)[kCount]) {
   uint32_t most = 0;
 #pragma unroll
   for (const float value : x) {
@@ -63,7 +63,13 @@ __device__ __forceinline__ float UnitOfQuery(const float (&x)[32]) {
     const uint32_t other = __shfl_xor_sync(kAllLanes, most, offset);
     most = other > most ? other : most;
   }
-  const uint32_t exponent = most & 0x7f800000u;
+  return most;
+}
+
+// The power of two of the largest magnitude in the four lanes of a query; 1
+// where that is no number or too small.
+__device__ __forceinline__ float UnitOfQuery(const float (&x)[32]) {
+  const uint32_t exponent = LargestOfQuery(x) & 0x7f800000u;
   const bool is_normal = exponent != 0 && exponent != 0x7f800000u;
   return is_normal ? __uint_as_float(exponent) : 1.0f;
 }

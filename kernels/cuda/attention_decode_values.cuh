@@ -68,25 +68,13 @@ LoadValuePieces(const uint8_t* __restrict__ values, const int64_t* row_offset,
 // 2^-14 of the power of two of the largest magnitude in the four lanes of a
 // query; 1 where that is no number, and the smallest there is where that would
 // be less.
-__device__ __forceinline__ float UnitOfWeights(const float (&x)[kRunTiles][4]) {
+__device__ __forceinline__ float UnitOfWeights(
+    const float (&x)[4 * kRunTiles]) {
   constexpr uint32_t kStep = 1u << 23;  // of the exponent
-  uint32_t most = 15 * kStep;
-#pragma unroll
-  for (const auto& tile : x) {
-#pragma unroll
-    for (const float value : tile) {
-      const uint32_t magnitude = __float_as_uint(value) & 0x7fffffffu;
-      most = magnitude > most ? magnitude : most;
-    }
-  }
-#pragma unroll
-  for (int offset = 1; offset < 4; offset *= 2) {
-    const uint32_t other = __shfl_xor_sync(kAllLanes, most, offset);
-    most = other > most ? other : most;
-  }
-  const uint32_t exponent = most & 0x7f800000u;
-  return exponent == 0x7f800000u ? 1.0f
-                                 : __uint_as_float(exponent - 14 * kStep);
+  const uint32_t exponent = LargestOfQuery(x) & 0x7f800000u;
+  if (exponent == 0x7f800000u) return 1.0f;
+  const uint32_t least = 15 * kStep;
+  return __uint_as_float((exponent > least ? exponent : least) - 14 * kStep);
 }
 
 // `weight` is the exchange's, [32, kQueries].
@@ -94,15 +82,12 @@ template <int kQueries>
 __device__ __forceinline__ ValueWeights
 WeightsOfValues(const float (*weight)[kQueries], int lane) {
   const int query = lane / 4;
-  float x[kRunTiles][4];
+  float x[4 * kRunTiles];
 #pragma unroll
-  for (int tile = 0; tile < kRunTiles; ++tile) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int key = tile * kTileKeys + KeyOfLane(lane, i);
-      const float of_key = query < kQueries ? weight[key][query] : kUnseen;
-      x[tile][i] = of_key == kUnseen ? 0 : of_key;
-    }
+  for (int i = 0; i < 4 * kRunTiles; ++i) {
+    const int key = i / 4 * kTileKeys + KeyOfLane(lane, i % 4);
+    const float of_key = query < kQueries ? weight[key][query] : kUnseen;
+    x[i] = of_key == kUnseen ? 0 : of_key;
   }
   ValueWeights weights;
   weights.unit = UnitOfWeights(x);
@@ -112,8 +97,8 @@ WeightsOfValues(const float (*weight)[kQueries], int lane) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       uint32_t hi_lo[2];
-      SplitF16(x[tile][2 * half] * inverse, x[tile][2 * half + 1] * inverse,
-               hi_lo);
+      const int at = 4 * tile + 2 * half;
+      SplitF16(x[at] * inverse, x[at + 1] * inverse, hi_lo);
       weights.fragment[tile][2 * half] = hi_lo[0];
       weights.fragment[tile][2 * half + 1] = hi_lo[1];
     }
