@@ -230,7 +230,11 @@ cudaError_t cudaFuncSetAttribute(const void* kernel,
   if (value < 0 || static_cast<size_t>(value) > kMaxShared) {
     return Note(cudaErrorInvalidValue);
   }
-  OptIns()[kernel] = static_cast<size_t>(value);
+  // The chip lets a limit go down, but nobody says what becomes of the launches
+  // that were recorded with the higher one.
+  size_t& most = OptIns()[kernel];
+  if (static_cast<size_t>(value) < most) return Note(cudaErrorIllegalState);
+  most = static_cast<size_t>(value);
   return cudaSuccess;
 }
 
