@@ -39,23 +39,38 @@ __device__ const A8Matrix& MatrixOf(const A8Params& params, int unit) {
   return params.matrix[i];
 }
 
-// Has the scales of a segment's rows come, which it takes when it is done and
-// nothing else is under way.
+// Has what belongs to a segment's rows come, `bytes` each, which it takes when
+// it is done and nothing else is under way: from this array of rows or null.
+// Thread `i` of those that ask.
 template <class Tile>
-__device__ void PrefetchRowScales(const MatmulOutput& output,
-                                  const TileSegment& segment) {
-  constexpr int kLine = 128 / sizeof(float);
-  const int64_t row = segment.first_row + int64_t{threadIdx.x} * kLine;
-  if (threadIdx.x < Tile::kRows / kLine && row < output.n &&
-      output.row_scale != nullptr) {
-    PrefetchL2(output.row_scale + row);
-  }
+__device__ void PrefetchRows(const void* array, int bytes, int64_t n,
+                             const TileSegment& segment, int i) {
+  const int64_t row = segment.first_row + int64_t{i} * (128 / bytes);
+  if (array == nullptr || i >= (Tile::kRows * bytes + 127) / 128 || row >= n)
+    return;
+  PrefetchL2(static_cast<const uint8_t*>(array) + row * bytes);
+}
+
+// Of those, the scales and the second factor of a low-rank branch.
+template <class Tile>
+__device__ void PrefetchOutput(const MatmulOutput& output,
+                               const TileSegment& segment) {
+  const int thread = static_cast<int>(threadIdx.x);
+  PrefetchRows<Tile>(output.row_scale, 4, output.n, segment, thread);
+  const LorcView& lorc = output.lorc;
+  if (lorc.rank == 0) return;
+  PrefetchRows<Tile>(lorc.u_scale, 4, output.n, segment, thread);
+  const int bytes = lorc.format == ValueFormat::kE4m3 ? 1 : 2;
+  const int64_t r = thread / 4;  // a tile has up to four lines of one
+  if (r >= lorc.rank) return;
+  PrefetchRows<Tile>(static_cast<const uint8_t*>(lorc.u) + r * output.n * bytes,
+                     bytes, output.n, segment, thread % 4);
 }
 
 template <class Tile>
 __device__ HmmaWarp<Tile> Begin(const A8Matrix& matrix,
                                 const TileSegment& segment) {
-  PrefetchRowScales<Tile>(matrix.out.output, segment);
+  PrefetchOutput<Tile>(matrix.out.output, segment);
   if constexpr (Tile::kOwnTokens) {
     PrefetchFactor(matrix.out.output.lorc, matrix.operands.k,
                    segment.begin * kChunkColumns, segment.end * kChunkColumns);
