@@ -84,13 +84,13 @@ void NoteRopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
 }
 
 // Devices alone have it, and can read their lengths.
-void NoteRopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
-                            const StoreKvArgs& store,
+void NoteRopeStoreAttention(const HeadNorms& norms, const RopeArgs& queries,
+                            const RopeArgs& keys, const StoreKvArgs& store,
                             const AttentionArgs& attention,
                             const Exec& exec) noexcept {
   active->Begin();
-  active->ops().fused.rope_store_attention(queries, keys, store, attention,
-                                           exec);
+  active->ops().fused.rope_store_attention(norms, queries, keys, store,
+                                           attention, exec);
   active->End("rope_store_attention", {}, {});
 }
 

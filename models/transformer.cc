@@ -208,19 +208,15 @@ Transformer::StageInput Transformer::InputOf(LayerStage stage) const {
 // mixed = softmax(q(x) k(x)^T) v(x)                         [arXiv:1706.03762]
 void Transformer::Attend(const LayerWeights& layer,
                          const kernels::KvPagesView& pages) {
-  const int64_t heads = config_.num_heads;
   const Input in =
       Prepare(LayerStage::kAttentionInput, {&layer.q, &layer.k, &layer.v});
   if (Stopped()) return;
   Multiply({{&layer.q, a_.q}, {&layer.k, a_.k}, {&layer.v, a_.v}}, in,
            num_tokens_);
-  if (config_.qk_norm) {
-    Norm(a_.q, layer.q_norm, num_tokens_ * heads, a_.q);
-    Norm(a_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads, a_.k);
-  }
   const bool is_windowed = config_.IsWindowed(layer_index_);
-  StoreAndAttend({.batch = inputs_.batch,
-                  .num_heads = heads,
+  StoreAndAttend(layer,
+                 {.batch = inputs_.batch,
+                  .num_heads = config_.num_heads,
                   .scale = ScoreScale(config_),
                   .softcap = static_cast<float>(config_.attention_softcap),
                   .window = is_windowed ? config_.sliding_window : 0,
@@ -462,21 +458,34 @@ kernels::RopeArgs Transformer::Rotation(int64_t num_heads, float* x) const {
           .x = x};
 }
 
-void Transformer::StoreAndAttend(const kernels::AttentionArgs& attention) {
+void Transformer::StoreAndAttend(const LayerWeights& layer,
+                                 const kernels::AttentionArgs& attention) {
   const kernels::FusedOps& fused = ops_.fused;
   const kernels::StoreKvArgs store = {inputs_.batch, a_.k, a_.v,
                                       attention.pages};
-  if (config_.positions != PositionKind::kRotary) {
-    ops_.store_kv(store, exec_);
-    return ops_.attention(attention, exec_);
-  }
+  const bool rotates = config_.positions == PositionKind::kRotary;
   const kernels::RopeArgs queries = Rotation(config_.num_heads, a_.q);
   const kernels::RopeArgs keys = Rotation(config_.num_kv_heads, a_.k);
-  if (fused.rope_store_attention != nullptr &&
-      fused.takes_rope_store_attention(queries, keys, store, attention)) {
-    return fused.rope_store_attention(queries, keys, store, attention, exec_);
+  kernels::HeadNorms norms = {.epsilon =
+                                  static_cast<float>(config_.norm_epsilon)};
+  if (config_.qk_norm) {
+    norms.q_weight = layer.q_norm.weight_data();
+    norms.k_weight = layer.k_norm.weight_data();
   }
-  if (fused.rope_store_kv != nullptr) {
+  const bool is_one_launch =
+      rotates && fused.rope_store_attention != nullptr &&
+      fused.takes_rope_store_attention(norms, queries, keys, store, attention);
+  if (is_one_launch) {
+    return fused.rope_store_attention(norms, queries, keys, store, attention,
+                                      exec_);
+  }
+  if (config_.qk_norm) {
+    Norm(a_.q, layer.q_norm, num_tokens_ * config_.num_heads, a_.q);
+    Norm(a_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads, a_.k);
+  }
+  if (!rotates) {
+    ops_.store_kv(store, exec_);
+  } else if (fused.rope_store_kv != nullptr) {
     fused.rope_store_kv(queries, keys, store, exec_);
   } else {
     ops_.rope(queries, exec_);

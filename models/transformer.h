@@ -159,9 +159,10 @@ class Transformer {
   void Join(LayerStage stage, const LinearWeight& linear,
             const NormWeight& post);
   kernels::RopeArgs Rotation(int64_t num_heads, float* x) const;
-  // Rotates q and k where positions are rotary; k and v go to their pages;
-  // attention.
-  void StoreAndAttend(const kernels::AttentionArgs& attention);
+  // Norms q and k where the model does, rotates them where positions are
+  // rotary; k and v go to their pages; attention.
+  void StoreAndAttend(const LayerWeights& layer,
+                      const kernels::AttentionArgs& attention);
 
   const Config& config_;
   const Weights& weights_;

@@ -336,7 +336,8 @@ std::vector<OpCase> AttentionCases(const GpuBench& bench, const OpArrays& a,
           {"attention with both",
            {.bytes = bytes},
            [=](const Exec& exec, int64_t) {
-             fused.rope_store_attention(queries, keys, store, attention, exec);
+             fused.rope_store_attention({}, queries, keys, store, attention,
+                                        exec);
            },
            1,
            workspace}};

@@ -287,6 +287,13 @@ struct TopLogitsArgs {
   float* mass = nullptr;
 };
 
+// The norms of FusedOps::rope_store_attention.
+struct HeadNorms {
+  const float* q_weight = nullptr;  // [head_dim], or null: none
+  const float* k_weight = nullptr;  // [head_dim], or null: none
+  float epsilon = 0;
+};
+
 // Most weights of FusedOps::matmul_a8_group.
 inline constexpr int kMostGroupedMatmuls = 3;
 
@@ -308,16 +315,18 @@ struct FusedOps {
   void (*rope_store_kv)(const RopeArgs& queries, const RopeArgs& keys,
                         const StoreKvArgs& store,
                         const Exec&) noexcept = nullptr;
+  // RmsNorm of every head of the queries and keys where there are norms,
   // rope_store_kv, then Attention of that batch and those pages. The same bits,
   // where no sequence reads what another one stores in this step; but the
   // queries and keys may stay as they are.
-  void (*rope_store_attention)(const RopeArgs& queries, const RopeArgs& keys,
-                               const StoreKvArgs& store,
+  void (*rope_store_attention)(const HeadNorms& norms, const RopeArgs& queries,
+                               const RopeArgs& keys, const StoreKvArgs& store,
                                const AttentionArgs& attention,
                                const Exec&) noexcept = nullptr;
   // Whether that takes these, which it does where it is faster.
   bool (*takes_rope_store_attention)(
-      const RopeArgs& queries, const RopeArgs& keys, const StoreKvArgs& store,
+      const HeadNorms& norms, const RopeArgs& queries, const RopeArgs& keys,
+      const StoreKvArgs& store,
       const AttentionArgs& attention) noexcept = nullptr;
   // MatmulA8 of `size` weights, at most kMostGroupedMatmuls, that read the same
   // tokens; their outputs do not overlap. Sums may be in another order.

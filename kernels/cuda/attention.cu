@@ -5,6 +5,7 @@
 #include "kernels/core/check.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/row_vectors.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -161,28 +162,29 @@ void Attention(const AttentionArgs& args, const Exec& exec) noexcept {
   LaunchPrefillMerge(prefill, exec);
 }
 
-bool TakesRopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
-                             const StoreKvArgs& store,
+bool TakesRopeStoreAttention(const HeadNorms& norms, const RopeArgs& queries,
+                             const RopeArgs& keys, const StoreKvArgs& store,
                              const AttentionArgs& attention) noexcept {
   return attention.batch.most_tokens == 1 &&
          attention.num_heads / attention.pages.num_kv_heads <= kDecodeQueries &&
          queries.rotary_dim % 8 == 0 && queries.cos == keys.cos &&
          queries.sin == keys.sin && CanReadVectors(attention) &&
-         IsAligned(store.k) && IsAligned(store.v) && IsAligned(queries.cos) &&
-         IsAligned(queries.sin);
+         IsAligned16(store.k, store.v, queries.cos, queries.sin, norms.q_weight,
+                     norms.k_weight);
 }
 
-void RopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
-                        const StoreKvArgs& store,
+void RopeStoreAttention(const HeadNorms& norms, const RopeArgs& queries,
+                        const RopeArgs& keys, const StoreKvArgs& store,
                         const AttentionArgs& attention,
                         const Exec& exec) noexcept {
-  ZQFP_CHECK(TakesRopeStoreAttention(queries, keys, store, attention));
+  ZQFP_CHECK(TakesRopeStoreAttention(norms, queries, keys, store, attention));
   AttentionPlan plan = PlanDecode(attention, exec.workspace);
   plan.new_tokens = {.k = store.k,
                      .v = store.v,
                      .cos = queries.cos,
                      .sin = queries.sin,
-                     .half = static_cast<int32_t>(queries.rotary_dim / 2)};
+                     .half = static_cast<int32_t>(queries.rotary_dim / 2),
+                     .norms = norms};
   LaunchDecode(plan, exec);
 }
 

@@ -49,14 +49,15 @@ constexpr int64_t PartialStride(int64_t head_dim) {
 }
 
 // What a decode launch does before it attends, where `k` is given: every
-// sequence has one new token at most, whose queries it rotates, and whose key,
-// rotated, and value it stores (attention_new_tokens.cuh).
+// sequence has one new token at most, whose queries it norms and rotates, and
+// whose key, treated alike, and value it stores (attention_new_tokens.cuh).
 struct NewTokens {
   const float* k = nullptr;  // [num_tokens, num_kv_heads, head_dim]
   const float* v = nullptr;
   const float* cos = nullptr;  // [num_tokens, half]
   const float* sin = nullptr;
   int32_t half = 0;  // rotary_dim / 2
+  HeadNorms norms;
 };
 
 // One launch of an attention kernel; what its blocks are handed.

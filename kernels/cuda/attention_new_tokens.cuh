@@ -3,13 +3,14 @@
 #define ZQFP_KERNELS_CUDA_ATTENTION_NEW_TOKENS_CUH_
 
 // What a decode block does where its sequence has one new token, in front of
-// the rest and instead of a launch: it rotates its queries, and if that token's
-// key is one of its own, it stores that and the value.
+// the rest and instead of launches: it norms and rotates its queries, and if
+// that token's key is one of its own, it stores that and the value.
 //
 // Blocks of other heads or keys read neither. Where a KV head has several tiles
 // of queries, each one's last block stores the same bytes.
 
 #include "kernels/cuda/attention_decode.cuh"
+#include "kernels/cuda/rms_norm_row.h"
 #include "kernels/cuda/rope_row.h"
 #include "kernels/cuda/store_kv_row.h"
 
@@ -21,17 +22,28 @@ struct NewRows {
   __align__(16) float key[Shape::kStride];
 };
 
-// One row of a token, to `to`. A warp.
-__device__ __forceinline__ void RotateNewRow(const AttentionPlan& plan,
-                                             int64_t token, const float* row,
-                                             float* to) {
+// One row of a token, to `to`: its norm where there is a weight, rotated. A
+// warp. RmsNorm has a warp for a row, too.
+__device__ __forceinline__ void TakeNewRow(const AttentionPlan& plan,
+                                           int64_t token, const float* row,
+                                           const float* norm_weight,
+                                           float* to) {
   const NewTokens& tokens = plan.new_tokens;
+  const int64_t dim = plan.args.pages.head_dim;
   const int lane = static_cast<int>(threadIdx.x % 32);
+  if (norm_weight != nullptr) {
+    const RmsNormRow<4, RowTeam<true>> normed(row, norm_weight, dim,
+                                              tokens.norms.epsilon);
+    for (int64_t i = lane * 4; i < dim; i += 32 * 4) {
+      StoreFloats<4>(to + i, normed(i));
+    }
+    __syncwarp();  // a lane reads what others have normed
+    row = to;
+  }
   const int64_t angles = token * tokens.half;
   RotateRow<4>(tokens.cos + angles, tokens.sin + angles, tokens.half, lane, 32,
                row, to);
-  for (int64_t i = 2 * tokens.half + lane * 4; i < plan.args.pages.head_dim;
-       i += 32 * 4) {
+  for (int64_t i = 2 * tokens.half + lane * 4; i < dim; i += 32 * 4) {
     StoreFloats<4>(to + i, LoadFloats<4>(row + i));
   }
 }
@@ -50,14 +62,15 @@ __device__ __forceinline__ void TakeNewToken(const AttentionPlan& plan,
 #pragma unroll 1
   for (int i = warp; i < num_rows; i += kDecodeWarps) {
     if (i < tile.num_queries) {
-      RotateNewRow(plan, token, plan.args.q + QueryRow(plan, tile, i) * dim,
-                   rows.query[i]);
+      TakeNewRow(plan, token, plan.args.q + QueryRow(plan, tile, i) * dim,
+                 plan.new_tokens.norms.q_weight, rows.query[i]);
       continue;
     }
     const bool is_value = i > tile.num_queries;
     const float* row = plan.new_tokens.v + kv_row;
     if (!is_value) {
-      RotateNewRow(plan, token, plan.new_tokens.k + kv_row, rows.key);
+      TakeNewRow(plan, token, plan.new_tokens.k + kv_row,
+                 plan.new_tokens.norms.k_weight, rows.key);
       __syncwarp();  // a lane reads what others have rotated
       row = rows.key;
     }

@@ -34,12 +34,12 @@ void ActivateQuantize(const ActivateArgs& args,
                       const Exec& exec) noexcept;
 void RopeStoreKv(const RopeArgs& queries, const RopeArgs& keys,
                  const StoreKvArgs& store, const Exec& exec) noexcept;
-void RopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
-                        const StoreKvArgs& store,
+void RopeStoreAttention(const HeadNorms& norms, const RopeArgs& queries,
+                        const RopeArgs& keys, const StoreKvArgs& store,
                         const AttentionArgs& attention,
                         const Exec& exec) noexcept;
-bool TakesRopeStoreAttention(const RopeArgs& queries, const RopeArgs& keys,
-                             const StoreKvArgs& store,
+bool TakesRopeStoreAttention(const HeadNorms& norms, const RopeArgs& queries,
+                             const RopeArgs& keys, const StoreKvArgs& store,
                              const AttentionArgs& attention) noexcept;
 void MatmulA8Group(const MatmulA8Args* group, int size,
                    const Exec& exec) noexcept;

@@ -192,13 +192,27 @@ struct DecodeStep {
     cos = RandomFloats(random, tokens * rotary_dim / 2);
     sin = RandomFloats(random, tokens * rotary_dim / 2);
     y = Unwritten(q.size());
+    q_norm = RandomFloats(random, shape.head_dim);
+    k_norm = RandomFloats(random, shape.head_dim);
   }
 
   std::mt19937 random;
   KvBatch batch;
   int64_t num_heads, rotary_dim;
-  GuardedArray<float> q, k, v, cos, sin, y;
+  GuardedArray<float> q, k, v, cos, sin, y, q_norm, k_norm;
 
+  HeadNorms Norms() const {
+    return {
+        .q_weight = q_norm.data(), .k_weight = k_norm.data(), .epsilon = 1e-5f};
+  }
+  static RmsNormArgs NormOf(const RopeArgs& heads, const float* weight) {
+    return {.num_rows = heads.num_tokens * heads.num_heads,
+            .dim = heads.head_dim,
+            .epsilon = 1e-5f,
+            .x = heads.x,
+            .weight = weight,
+            .y = heads.x};
+  }
   RopeArgs Rope(int64_t heads, GuardedArray<float>& x) {
     return {.num_tokens = batch.num_tokens(),
             .num_heads = heads,
@@ -244,15 +258,23 @@ TEST_P(FusedOpsTest, RopeStoreAndAttention) {
       const Exec exec = MakeExec({.num_tokens = wanted.batch.num_tokens(),
                                   .num_heads = 2 * c.group,
                                   .head_dim = c.head_dim});
+      const bool has_norms = c.group != 4;
+      const HeadNorms norms = has_norms ? found.Norms() : HeadNorms{};
+      if (has_norms) {
+        ops().rms_norm(
+            DecodeStep::NormOf(wanted.Queries(), wanted.q_norm.data()), exec);
+        ops().rms_norm(DecodeStep::NormOf(wanted.Keys(), wanted.k_norm.data()),
+                       exec);
+      }
       ops().rope(wanted.Queries(), exec);
       ops().rope(wanted.Keys(), exec);
       ops().store_kv(wanted.Store(), exec);
       ops().attention(wanted.Attend(c.window), exec);
       ASSERT_TRUE(fused().takes_rope_store_attention(
-          found.Queries(), found.Keys(), found.Store(),
+          norms, found.Queries(), found.Keys(), found.Store(),
           found.Attend(c.window)));
-      fused().rope_store_attention(found.Queries(), found.Keys(), found.Store(),
-                                   found.Attend(c.window), exec);
+      fused().rope_store_attention(norms, found.Queries(), found.Keys(),
+                                   found.Store(), found.Attend(c.window), exec);
       Wait();
       const std::string what = fmt::format(
           "{} dims {} of {}, {} queries a key, window {}", Name(format),
@@ -268,7 +290,7 @@ TEST_P(FusedOpsTest, RopeStoreAndAttentionLeavesOtherStepsApart) {
                          int64_t head_dim, int64_t rotary) {
     const KvShape shape = {ValueFormat::kE4m3, 1, 4, head_dim};
     DecodeStep step(shape, group, rotary, sequences);
-    return fused().takes_rope_store_attention(step.Queries(), step.Keys(),
+    return fused().takes_rope_store_attention({}, step.Queries(), step.Keys(),
                                               step.Store(), step.Attend(0));
   };
   EXPECT_TRUE(takes({{1, 9}, {1, 3}}, 32, 64, 64));

@@ -68,7 +68,7 @@ TEST(OpProfileTest, FusedOpsAreNotedByTheirNames) {
   plain.fused.quantize_matmul_a8 = [](const RmsNormArgs&, const MatmulA8Args*,
                                       int, const Exec&) noexcept {};
   plain.fused.rope_store_attention =
-      [](const RopeArgs&, const RopeArgs&, const StoreKvArgs&,
+      [](const HeadNorms&, const RopeArgs&, const RopeArgs&, const StoreKvArgs&,
          const AttentionArgs&, const Exec&) noexcept {};
   const OpTable noted = profile.Wrap(plain);
   EXPECT_EQ(noted.fused.activate_quantize, nullptr);
@@ -93,7 +93,7 @@ TEST(OpProfileTest, FusedOpsAreNotedByTheirNames) {
   const float weight = 0;
   noted.fused.quantize_matmul_a8({.num_rows = 1, .dim = 5, .weight = &weight},
                                  mlp, 2, {});
-  noted.fused.rope_store_attention({}, {}, {}, {}, {});
+  noted.fused.rope_store_attention({}, {}, {}, {}, {}, {});
   ASSERT_EQ(profile.rows().size(), 5u);
   EXPECT_EQ(profile.rows()[0].op, "rms_norm_quantize");
   EXPECT_EQ(profile.rows()[1].op, "matmul_a8");
