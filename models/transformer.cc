@@ -243,11 +243,10 @@ void Transformer::ActivateFfn(const LayerWeights& layer) {
                                       .x = gated ? a_.gate : a_.up,
                                       .up = gated ? a_.up : nullptr,
                                       .y = a_.gate};
-  has_codes_ =
-      ops_.fused.activate_quantize != nullptr && WantOnlyCodes({&layer.down});
-  if (has_codes_) {
+  if (ops_.fused.activate_quantize != nullptr && WantOnlyCodes({&layer.down})) {
     ops_.fused.activate_quantize(
         args, QuantizeArgs(nullptr, config_.ffn_dim, num_tokens_), exec_);
+    prepared_ = Input{.codes = {a_.codes, a_.code_scales}};
   } else {
     ops_.activate(args, exec_);
   }
@@ -330,7 +329,7 @@ bool Transformer::WantOnlyCodes(
 void Transformer::NormFor(std::initializer_list<const LinearWeight*> readers,
                           const NormWeight& norm) {
   if (NormsInCodes(readers)) {
-    norm_ = &norm;
+    prepared_ = Input{.x = a_.x, .norm = &norm};
   } else {
     Norm(a_.x, norm, num_tokens_, a_.normed);
   }
@@ -338,13 +337,7 @@ void Transformer::NormFor(std::initializer_list<const LinearWeight*> readers,
 
 Transformer::Input Transformer::Prepare(
     LayerStage stage, std::initializer_list<const LinearWeight*> readers) {
-  if (has_codes_) {
-    has_codes_ = false;
-    return {.codes = {a_.codes, a_.code_scales}};
-  }
-  if (norm_ != nullptr) {
-    return {.x = a_.x, .norm = std::exchange(norm_, nullptr)};
-  }
+  if (prepared_) return *std::exchange(prepared_, std::nullopt);
   const auto [x, dim] = InputOf(stage);
   if (observer_ != nullptr) {
     next_ =

@@ -5,6 +5,7 @@
 // The forward pass: what a layer does, in order.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -172,10 +173,8 @@ class Transformer {
   StepInputs inputs_;
   int64_t num_tokens_ = 0;
   int64_t layer_index_ = 0;
-  // Of the input of the next Prepare: its codes are there; the norm that its
-  // codes are still to be made of.
-  bool has_codes_ = false;
-  const NormWeight* norm_ = nullptr;
+  // What the next Prepare gives, where it is no floats in the stage's buffer.
+  std::optional<Input> prepared_;
   LinearObserver* observer_ = nullptr;
   LinearObserver::Next next_ = LinearObserver::Next::kGoOn;
 };

@@ -17,14 +17,10 @@ constexpr int64_t kLeastPrefillKeys = 256;
 
 constexpr int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-bool IsAligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 // Lanes read 8 values at once: 8 bytes of e4m3, 16 of bf16, 32 of f32.
 bool CanReadVectors(const AttentionArgs& args) {
-  return args.pages.head_dim % 8 == 0 && IsAligned(args.q) &&
-         IsAligned(args.pages.k) && IsAligned(args.pages.v);
+  return args.pages.head_dim % 8 == 0 &&
+         IsAligned16(args.q, args.pages.k, args.pages.v);
 }
 
 // Products of 16 dimensions, rows in pieces of 16 bytes, values that are bf16.
@@ -36,7 +32,7 @@ constexpr bool FitsTensorCores(int64_t head_dim) {
 bool CanUseTensorCores(const AttentionArgs& args) {
   return args.pages.format != ValueFormat::kF32 &&
          FitsTensorCores(args.pages.head_dim) && CanReadVectors(args) &&
-         IsAligned(args.y);
+         IsAligned16(args.y);
 }
 
 // What both kinds of plans share; they still have to choose tiles and splits.

@@ -113,13 +113,14 @@ inline double ErrorBound(Op op, const ErrorFormats& formats, int64_t k) {
       // sums 4 u + u, at most one a position; the two sums one u a position
       // each. An error d in all weights moves y by 2 d M. A cap passes a
       // score's error on, at most, and adds its own. Weights of e4m3 values may
-      // be pairs of f16, off by 4 u, beside totals that are not.
+      // be pairs of f16, off by 4 u beside totals that are not: less than the
+      // rescaling that is counted for the first position, which has none.
       const double extra = formats.kv == ValueFormat::kE4m3 ? 1 : 0;
       if (formats.on_bf16_pairs) return PairsBound(formats, terms, extra) * u;
       const double score =
           (terms + 4 + extra) * formats.score_magnitude + 9 * formats.softcap;
       const double sums = 7.0 * static_cast<double>(formats.context);
-      return (2 * (score + sums + 8 + extra) + 4 * extra) * u;
+      return 2 * (score + sums + 8 + extra) * u;
     }
   }
   return 0;
