@@ -6,8 +6,11 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/core/validate.h"
 #include "kernels/cpu/tables.h"
 #include "kernels/reference/reference.h"
 #if defined(__x86_64__)
@@ -87,7 +90,7 @@ bool HasAmx() {
 bool HasSlowBf16() { return __builtin_cpu_is("intel") && HasAvx512Vnni(); }
 #endif
 
-// Best first, on most machines.
+// Best first, on most machines; at most kMostImplementations.
 const std::vector<Implementation>& Implementations() {
   static const std::vector<Implementation>& list =
       *new std::vector<Implementation> {
@@ -118,12 +121,40 @@ std::vector<DeviceBackend>& DeviceBackends() {
   return list;
 }
 
+#if !defined(NDEBUG)
+constexpr size_t kMostImplementations = 8;
+
+// Stands in kSlot of debug builds: the op of Implementations()[kIndex], once
+// its arguments are what its card wants.
+template <auto kSlot, size_t kIndex, typename Args>
+void ValidateAndRun(const Args& args, const Exec& exec) noexcept {
+  const absl::Status valid = Validate(args);
+  if (!valid.ok()) fmt::print(stderr, "{}\n", std::string(valid.message()));
+  ZQFP_CHECK(valid.ok());
+  (Implementations()[kIndex].table->*kSlot)(args, exec);
+}
+
+template <auto kSlot, typename Args, size_t... kIndex>
+void AddValidation(const OpTable& table,
+                   void (*&slot)(const Args&, const Exec&) noexcept,
+                   std::index_sequence<kIndex...>) {
+  constexpr decltype(&ValidateAndRun<kSlot, 0, Args>) kOps[] = {
+      ValidateAndRun<kSlot, kIndex, Args>...};
+  for (size_t i = 0; i < Implementations().size(); ++i) {
+    if (Implementations()[i].table == &table) slot = kOps[i];
+  }
+}
+#endif
+
 // Fills one empty slot of `backend` from `table` and notes who filled it.
-template <typename Op>
-void Fill(Backend& backend, const OpTable& table, const char* name,
-          Op OpTable::*slot) {
-  if (backend.ops.*slot != nullptr || table.*slot == nullptr) return;
-  backend.ops.*slot = table.*slot;
+template <auto kSlot>
+void Fill(Backend& backend, const OpTable& table, const char* name) {
+  if (backend.ops.*kSlot != nullptr || table.*kSlot == nullptr) return;
+  backend.ops.*kSlot = table.*kSlot;
+#if !defined(NDEBUG)
+  AddValidation<kSlot>(table, backend.ops.*kSlot,
+                       std::make_index_sequence<kMostImplementations>());
+#endif
   backend.sources.push_back({name, table.name});
 }
 
@@ -134,19 +165,19 @@ void Merge(Backend& backend, const OpTable& table) {
   }
   backend.tables.push_back(&table);
   if (backend.ops.multiply == nullptr) backend.ops.multiply = table.multiply;
-  Fill(backend, table, "embed", &OpTable::embed);
-  Fill(backend, table, "gather_rows", &OpTable::gather_rows);
-  Fill(backend, table, "add_positions", &OpTable::add_positions);
-  Fill(backend, table, "rms_norm", &OpTable::rms_norm);
-  Fill(backend, table, "layer_norm", &OpTable::layer_norm);
-  Fill(backend, table, "quantize_tokens", &OpTable::quantize_tokens);
-  Fill(backend, table, "matmul", &OpTable::matmul);
-  Fill(backend, table, "matmul_a8", &OpTable::matmul_a8);
-  Fill(backend, table, "rope", &OpTable::rope);
-  Fill(backend, table, "store_kv", &OpTable::store_kv);
-  Fill(backend, table, "attention", &OpTable::attention);
-  Fill(backend, table, "activate", &OpTable::activate);
-  Fill(backend, table, "softcap", &OpTable::softcap);
+  Fill<&OpTable::embed>(backend, table, "embed");
+  Fill<&OpTable::gather_rows>(backend, table, "gather_rows");
+  Fill<&OpTable::add_positions>(backend, table, "add_positions");
+  Fill<&OpTable::rms_norm>(backend, table, "rms_norm");
+  Fill<&OpTable::layer_norm>(backend, table, "layer_norm");
+  Fill<&OpTable::quantize_tokens>(backend, table, "quantize_tokens");
+  Fill<&OpTable::matmul>(backend, table, "matmul");
+  Fill<&OpTable::matmul_a8>(backend, table, "matmul_a8");
+  Fill<&OpTable::rope>(backend, table, "rope");
+  Fill<&OpTable::store_kv>(backend, table, "store_kv");
+  Fill<&OpTable::attention>(backend, table, "attention");
+  Fill<&OpTable::activate>(backend, table, "activate");
+  Fill<&OpTable::softcap>(backend, table, "softcap");
 }
 
 // ZQFP_BACKEND, "" where it is not set.

@@ -8,19 +8,6 @@ namespace {
 
 constexpr int64_t kFloat = 4;  // bytes of an f32
 
-int64_t ValueBytes(ValueFormat format) {
-  switch (format) {
-    case ValueFormat::kF32:
-      return 4;
-    case ValueFormat::kBf16:
-    case ValueFormat::kF16:
-      return 2;
-    case ValueFormat::kE4m3:
-      return 1;
-  }
-  return 0;
-}
-
 int64_t LorcBytes(const WeightView& weight) {
   const LorcView& lorc = weight.lorc;
   if (lorc.rank == 0) return 0;

@@ -11,19 +11,6 @@
 namespace zqfp {
 namespace {
 
-int64_t ElementBytes(kernels::ValueFormat format) {
-  switch (format) {
-    case kernels::ValueFormat::kF32:
-      return 4;
-    case kernels::ValueFormat::kBf16:
-    case kernels::ValueFormat::kF16:
-      return 2;
-    case kernels::ValueFormat::kE4m3:
-      return 1;
-  }
-  return 4;
-}
-
 // Values of K (or of V) on one page of one layer.
 int64_t PageValues(const Config& config, const KvCacheOptions& options) {
   return config.num_kv_heads * options.page_size * config.head_dim;
@@ -42,7 +29,7 @@ int64_t Align(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 int64_t KvPageBytes(const Config& config, const KvCacheOptions& options) {
   const int64_t values =
-      PageValues(config, options) * ElementBytes(options.format);
+      PageValues(config, options) * kernels::ValueBytes(options.format);
   const int64_t scales = PageScales(config, options) * 4;
   return 2 * config.num_layers * (values + scales);
 }
@@ -89,7 +76,7 @@ absl::StatusOr<KvCache> KvCache::Create(const Config& config,
   state.num_kv_heads = config.num_kv_heads;
   state.head_dim = config.head_dim;
   state.value_bytes = Align(options.num_pages * PageValues(config, options) *
-                            ElementBytes(options.format));
+                            kernels::ValueBytes(options.format));
   state.scale_bytes =
       Align(options.num_pages * PageScales(config, options) * 4);
   state.num_bytes =

@@ -181,13 +181,14 @@ struct Model::State {
   std::unique_ptr<RecordedSteps> recorded;  // null: none is
 
   absl::Status Start(const ModelOptions& wanted);
-  absl::Status CheckForDevice() const;
-  absl::Status CheckForHost() const;
+  absl::Status RefuseHostOptions() const;
+  absl::Status RefuseDeviceOptions() const;
+  absl::Status CheckDevice() const;
   absl::Status Plan();
   kernels::Exec exec() const;
   absl::Status Check(const Batch& batch, const KvCache& cache) const;
   absl::Status CheckRows(const Batch& batch) const;
-  absl::Status CheckHost() const;
+  absl::Status RefuseDevice() const;
   absl::Status RunOnDevice(const StepInputs& in, KvCache& cache,
                            absl::Span<float> logits, absl::Span<TopLogits> top,
                            const Meanwhile& meanwhile);
@@ -197,7 +198,7 @@ struct Model::State {
 };
 
 // What only the host's memory allows.
-absl::Status Model::State::CheckForDevice() const {
+absl::Status Model::State::RefuseHostOptions() const {
   if (options.simulated_activations == ActivationFormat::kNone) {
     return absl::OkStatus();
   }
@@ -207,38 +208,50 @@ absl::Status Model::State::CheckForDevice() const {
 }
 
 // What only a device does.
-absl::Status Model::State::CheckForHost() const {
+absl::Status Model::State::RefuseDeviceOptions() const {
   const char* asked = options.fp8_fast_accum
                           ? "fp8_fast_accum"
                           : (options.resident_fp8 ? "resident_fp8" : nullptr);
   if (asked == nullptr) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      fmt::format("--{}: want a CUDA device, found the CPU", asked));
+      fmt::format("{}: want a CUDA device, found the CPU", asked));
+}
+
+// Whether what a backend's name or the environment chose is what `device` says.
+absl::Status Model::State::CheckDevice() const {
+  const std::string found = backend.device != nullptr ? backend.name : "cpu";
+  if (options.device == "auto" || options.device == found) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("model options: want device {}, found the backend {} by name "
+                  "or in ZQFP_BACKEND, which runs on {}",
+                  options.device, backend.name, found));
 }
 
 // Threads and kernels, before any weight is read.
 absl::Status Model::State::Start(const ModelOptions& wanted) {
   options = wanted;
   if (options.num_threads == 0) options.num_threads = kernels::PhysicalCores();
-  if (options.num_threads < 1 || options.max_tokens < 0) {
+  if (options.max_tokens < 0) {
     return absl::InvalidArgumentError(
-        fmt::format("model options: want 1 or more threads and 0 or more "
-                    "tokens, found {} and {}",
-                    options.num_threads, options.max_tokens));
+        fmt::format("model options: want 0 or more tokens a step, found {}",
+                    options.max_tokens));
   }
   ZQFP_ASSIGN_OR_RETURN(backend, options.backend.empty()
                                      ? kernels::SelectBackend(options.device)
                                      : kernels::MakeBackend(options.backend));
+  ZQFP_RETURN_IF_ERROR(CheckDevice());
   options.backend = backend.name;
-  ZQFP_RETURN_IF_ERROR(backend.device != nullptr ? CheckForDevice()
-                                                 : CheckForHost());
+  ZQFP_RETURN_IF_ERROR(backend.device != nullptr ? RefuseHostOptions()
+                                                 : RefuseDeviceOptions());
   if (options.strict) ZQFP_RETURN_IF_ERROR(CheckNoFallback(backend));
   if (options.profile != nullptr) {
     // Ops of a recording are not noted.
     options.record_steps = false;
     backend.ops = options.profile->Wrap(backend.ops, backend.lab);
   }
-  pool = std::make_unique<kernels::ThreadPool>(options.num_threads);
+  ZQFP_ASSIGN_OR_RETURN(pool, kernels::ThreadPool::Create(options.num_threads));
   return absl::OkStatus();
 }
 
@@ -349,7 +362,7 @@ absl::Status Model::State::Check(const Batch& batch,
 }
 
 // Layer by layer only where the host can see what passes.
-absl::Status Model::State::CheckHost() const {
+absl::Status Model::State::RefuseDevice() const {
   if (backend.device == nullptr) return absl::OkStatus();
   return absl::UnimplementedError(fmt::format(
       "model: want device cpu to run layer by layer, found {}", backend.name));
@@ -448,7 +461,8 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Random(
 
 absl::Status Model::Forward(const Batch& batch, KvCache& cache,
                             absl::Span<float> logits,
-                            const Meanwhile& meanwhile) {
+                            const Meanwhile& meanwhile,
+                            const std::function<bool()>& goes_on) {
   State& state = *state_;
   ZQFP_RETURN_IF_ERROR(state.Check(batch, cache));
   const size_t wanted =
@@ -463,8 +477,9 @@ absl::Status Model::Forward(const Batch& batch, KvCache& cache,
     return state.RunAndSettle(in, cache, logits, {}, meanwhile);
   }
   if (meanwhile) meanwhile();
-  state.transformer->Run(in, cache, logits.data());
-  return absl::OkStatus();
+  return state.transformer->Run(in, cache, logits.data(), goes_on)
+             ? absl::OkStatus()
+             : absl::CancelledError("step: cancelled between two layers");
 }
 
 int64_t Model::MostTopRows() const {
@@ -510,7 +525,7 @@ absl::Status Model::FetchLogits(int64_t row, absl::Span<float> logits) {
 }
 
 absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {
-  ZQFP_RETURN_IF_ERROR(state_->CheckHost());
+  ZQFP_RETURN_IF_ERROR(state_->RefuseDevice());
   const auto size = static_cast<int64_t>(batch.token_ids.size());
   if (static_cast<int64_t>(x.size()) != size * state_->config.model_dim) {
     return BadBatch("hidden state", size * state_->config.model_dim,
@@ -525,7 +540,7 @@ absl::Status Model::Embed(const Batch& batch, absl::Span<float> x) {
 absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
                                  KvCache& cache, LinearObserver* observer,
                                  absl::Span<float> x) {
-  ZQFP_RETURN_IF_ERROR(state_->CheckHost());
+  ZQFP_RETURN_IF_ERROR(state_->RefuseDevice());
   ZQFP_RETURN_IF_ERROR(state_->Check(batch, cache));
   if (!batch.logit_rows.empty()) {
     return BadBatch("logits of a layer", 0,
@@ -549,7 +564,7 @@ absl::Status Model::ForwardLayer(int64_t layer_index, const Batch& batch,
 absl::Status Model::ResumeLayer(int64_t layer_index, LayerStage stage,
                                 absl::Span<const float> input,
                                 LinearObserver* observer, absl::Span<float> x) {
-  ZQFP_RETURN_IF_ERROR(state_->CheckHost());
+  ZQFP_RETURN_IF_ERROR(state_->RefuseDevice());
   const Config& config = state_->config;
   if (layer_index < 0 || layer_index >= config.num_layers) {
     return BadBatch("layers below", config.num_layers, layer_index);
@@ -601,6 +616,20 @@ int64_t Model::resident_bytes() const { return state_->weights.fp8_row_bytes; }
 
 bool Model::full_precision() const {
   return state_->weights.lm_head.view.format == kernels::WeightFormat::kF32;
+}
+
+bool Model::rounds_inputs() const {
+  const Weights& weights = state_->weights;
+  const auto rounds = [](const LinearWeight& linear) {
+    return linear.activations != ActivationFormat::kNone;
+  };
+  for (const LayerWeights& layer : weights.layers) {
+    for (const LinearRule& rule :
+         TensorsOf(state_->config.architecture).linears) {
+      if (rounds(layer.*rule.field)) return true;
+    }
+  }
+  return rounds(weights.lm_head);
 }
 
 std::vector<LinearInfo> Model::Explain() const {

@@ -115,11 +115,14 @@ class Model {
   // logits [logit_rows.size(), vocab_size]. A batch that breaks a limit
   // (ids, positions, pages) is an InvalidArgument and leaves the cache alone.
   // `meanwhile`, where there is one, is called once the step is valid: on a
-  // device while that computes.
+  // device while that computes. `goes_on` is asked in front of every layer, but
+  // not on a device, where a step is short: Cancelled where it says no, and the
+  // step's tokens are not in the cache.
   using Meanwhile = std::function<void()>;
   absl::Status Forward(const Batch& batch, KvCache& cache,
                        absl::Span<float> logits,
-                       const Meanwhile& meanwhile = {});
+                       const Meanwhile& meanwhile = {},
+                       const std::function<bool()>& goes_on = {});
 
   // The same step, but of every logit row only the best come from the device:
   // `top` [logit_rows.size()]. Where MostTopRows allows as many rows.
@@ -167,6 +170,8 @@ class Model {
   int64_t resident_bytes() const;
   // Whether the weights are stored in full precision f32 (KV default: f32).
   bool full_precision() const;
+  // Whether any linear rounds its input, to e4m3 or as another tool does.
+  bool rounds_inputs() const;
   std::vector<LinearInfo> Explain() const;
 
  private:

@@ -15,10 +15,6 @@ namespace {
 using kernels::Device;
 using kernels::DeviceMemory;
 
-int64_t ValueBytes(kernels::ValueFormat format) {
-  return format == kernels::ValueFormat::kF32 ? 4 : 2;
-}
-
 // What resident_fp8 takes for one linear: rows that a matmul reads.
 int64_t Fp8RowBytes(const LinearWeight& linear, const Device& device) {
   return linear.runs_a8() ? device.Fp8RowBytes(linear.view) : 0;
@@ -90,14 +86,14 @@ class Placer {
 
 int64_t EmbeddingBytes(const Config& config, const Weights& weights) {
   return config.vocab_size * config.model_dim *
-         ValueBytes(weights.embedding_format);
+         kernels::ValueBytes(weights.embedding_format);
 }
 
 // 0 without learned positions.
 int64_t PositionBytes(const Config& config, const Weights& weights) {
   if (weights.positions == nullptr) return 0;
   return (config.position_offset + config.max_positions) * config.model_dim *
-         ValueBytes(weights.positions_format);
+         kernels::ValueBytes(weights.positions_format);
 }
 
 // What it takes for all of them.

@@ -45,7 +45,7 @@ class RecordedSteps {
  private:
   struct Entry {
     Key key;
-    std::unique_ptr<kernels::RecordedOps> ops;  // null: seen once
+    std::unique_ptr<kernels::RecordedOps> ops;  // null: seen once, or off
   };
 
   kernels::Device& device_;

@@ -152,4 +152,42 @@ void RopeRow(const RopeFrequencies& frequencies, int64_t position, float* cos,
   }
 }
 
+RopeAngles::RopeAngles(const RopeConfig& rope, int64_t rotary_dim)
+    : rope_(rope), rotary_dim_(rotary_dim) {
+  const int64_t trained = rope.original_max_positions;
+  table_.frequencies = ComputeRopeFrequencies(rope, rotary_dim, trained);
+  beyond_.frequencies = ComputeRopeFrequencies(rope, rotary_dim, trained + 1);
+}
+
+void RopeAngles::Look(Table& table, int64_t position, float* cos,
+                      float* sin) const {
+  const int64_t half = rotary_dim_ / 2;
+  int64_t count = std::ssize(table.rows) / (2 * half);
+  if (position >= count) {
+    table.rows.resize(static_cast<size_t>((position + 1) * 2 * half));
+    for (; count <= position; ++count) {
+      float* row = table.rows.data() + count * 2 * half;
+      RopeRow(table.frequencies, count, row, row + half);
+    }
+  }
+  const float* row = table.rows.data() + position * 2 * half;
+  std::copy_n(row, half, cos);
+  std::copy_n(row + half, half, sin);
+}
+
+void RopeAngles::Fill(int64_t length, int64_t position, float* cos,
+                      float* sin) {
+  const bool is_beyond =
+      rope_.depends_on_length() && length > rope_.original_max_positions;
+  if (!is_beyond) return Look(table_, position, cos, sin);
+  if (rope_.scaling == RopeScaling::kLongrope) {
+    return Look(beyond_, position, cos, sin);
+  }
+  if (length_ != length) {
+    of_length_ = ComputeRopeFrequencies(rope_, rotary_dim_, length);
+    length_ = length;
+  }
+  RopeRow(of_length_, position, cos, sin);
+}
+
 }  // namespace zqfp

@@ -33,6 +33,31 @@ RopeFrequencies ComputeRopeFrequencies(const RopeConfig& rope,
 void RopeRow(const RopeFrequencies& frequencies, int64_t position, float* cos,
              float* sin);
 
+// RopeRow of one rope for any position and length. What comes again is looked
+// up: of a step of many tokens the cosines would take as long as some layers.
+class RopeAngles {
+ public:
+  RopeAngles(const RopeConfig& rope, int64_t rotary_dim);
+
+  void Fill(int64_t length, int64_t position, float* cos, float* sin);
+
+ private:
+  // All positions so far with the frequencies of some lengths.
+  struct Table {
+    RopeFrequencies frequencies;
+    std::vector<float> rows;  // [positions, 2, rotary_dim / 2]: cos, sin
+  };
+  void Look(Table& table, int64_t position, float* cos, float* sin) const;
+
+  RopeConfig rope_;
+  int64_t rotary_dim_;
+  // Up to the trained length, or whatever the length; longrope's beyond.
+  Table table_, beyond_;
+  // Dynamic scaling has others for every length beyond.
+  int64_t length_ = 0;
+  RopeFrequencies of_length_;
+};
+
 }  // namespace zqfp
 
 #endif  // ZQFP_MODELS_ROPE_H_

@@ -77,10 +77,9 @@ kernels::RaggedBatchView ViewOf(const Batch& batch) {
 StepInputsBlock::StepInputsBlock(const Config* config, kernels::Device* device)
     : config_(*config), device_(device) {
   if (config_.positions != PositionKind::kRotary) return;
-  static_frequencies_ = ComputeRopeFrequencies(config_, config_.max_positions);
+  angles_.emplace(config_.rope, config_.rotary_dim());
   if (config_.local_rope) {
-    local_frequencies_ = ComputeRopeFrequencies(
-        *config_.local_rope, config_.rotary_dim(), config_.max_positions);
+    local_angles_.emplace(*config_.local_rope, config_.rotary_dim());
   }
 }
 
@@ -111,11 +110,10 @@ void StepInputsBlock::FillHost(const Batch& batch, const Offsets& at) {
   if (config_.positions != PositionKind::kRotary) {
     return FillPositions(batch, ints(at.positions));
   }
-  FillAngles(batch, config_.rope, static_frequencies_, floats(at.cos),
-             floats(at.sin));
-  if (config_.local_rope) {
-    FillAngles(batch, *config_.local_rope, local_frequencies_,
-               floats(at.local_cos), floats(at.local_sin));
+  FillAngles(batch, *angles_, floats(at.cos), floats(at.sin));
+  if (local_angles_) {
+    FillAngles(batch, *local_angles_, floats(at.local_cos),
+               floats(at.local_sin));
   }
 }
 
@@ -175,21 +173,14 @@ void StepInputsBlock::FillPositions(const Batch& batch,
   }
 }
 
-void StepInputsBlock::FillAngles(const Batch& batch, const RopeConfig& rope,
-                                 const RopeFrequencies& fixed, float* cos,
-                                 float* sin) const {
+void StepInputsBlock::FillAngles(const Batch& batch, RopeAngles& angles,
+                                 float* cos, float* sin) const {
   const int64_t half = config_.rotary_dim() / 2;
   for (size_t s = 0; s < batch.context_len.size(); ++s) {
-    RopeFrequencies own;
-    if (rope.depends_on_length()) {
-      own = ComputeRopeFrequencies(rope, config_.rotary_dim(),
-                                   batch.rope_length[s]);
-    }
-    const RopeFrequencies& frequencies = rope.depends_on_length() ? own : fixed;
     const int64_t end = batch.token_begin[s + 1];
     for (int64_t row = batch.token_begin[s]; row < end; ++row) {
-      RopeRow(frequencies, batch.context_len[s] - (end - row), cos + row * half,
-              sin + row * half);
+      angles.Fill(batch.rope_length[s], batch.context_len[s] - (end - row),
+                  cos + row * half, sin + row * half);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -48,15 +49,13 @@ class StepInputsBlock {
   struct Offsets;
   void FillHost(const Batch& batch, const Offsets& at);
   void FillPositions(const Batch& batch, int32_t* positions) const;
-  // cos and sin of every row, for one rope; `fixed` where they do not depend on
-  // the length.
-  void FillAngles(const Batch& batch, const RopeConfig& rope,
-                  const RopeFrequencies& fixed, float* cos, float* sin) const;
+  // cos and sin of every row, for one rope.
+  void FillAngles(const Batch& batch, RopeAngles& angles, float* cos,
+                  float* sin) const;
 
   const Config& config_;
   kernels::Device* device_;
-  // Of the kinds that do not depend on the length.
-  RopeFrequencies static_frequencies_, local_frequencies_;
+  std::optional<RopeAngles> angles_, local_angles_;
   std::vector<uint8_t> host_;
   kernels::Buffer on_device_;
 };

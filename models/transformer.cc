@@ -106,15 +106,18 @@ Transformer::Transformer(const Config* config, const Weights* weights,
     : config_(*config),
       weights_(*weights),
       ops_(backend->ops),
-      a_(*buffers),
+      buffers_(*buffers),
       exec_(exec) {}
 
-void Transformer::Run(const StepInputs& inputs, KvCache& cache, float* logits) {
-  Embed(inputs, a_.x);
+bool Transformer::Run(const StepInputs& inputs, KvCache& cache, float* logits,
+                      const std::function<bool()>& goes_on) {
+  Embed(inputs, buffers_.x);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
+    if (goes_on && !goes_on()) return false;
     RunLayer(i, inputs, cache.Layer(i), nullptr);
   }
   Head(logits);
+  return true;
 }
 
 void Transformer::Embed(const StepInputs& inputs, float* x) {
@@ -197,11 +200,11 @@ void Transformer::Layer(const LayerWeights& layer, LayerStage first,
 Transformer::StageInput Transformer::InputOf(LayerStage stage) const {
   switch (stage) {
     case LayerStage::kAttentionOutput:
-      return {a_.mixed, config_.num_heads * config_.head_dim};
+      return {buffers_.mixed, config_.num_heads * config_.head_dim};
     case LayerStage::kFfnOutput:
-      return {a_.gate, config_.ffn_dim};
+      return {buffers_.gate, config_.ffn_dim};
     default:
-      return {a_.normed, config_.model_dim};
+      return {buffers_.normed, config_.model_dim};
   }
 }
 
@@ -211,8 +214,9 @@ void Transformer::Attend(const LayerWeights& layer,
   const Input in =
       Prepare(LayerStage::kAttentionInput, {&layer.q, &layer.k, &layer.v});
   if (Stopped()) return;
-  Multiply({{&layer.q, a_.q}, {&layer.k, a_.k}, {&layer.v, a_.v}}, in,
-           num_tokens_);
+  Multiply(
+      {{&layer.q, buffers_.q}, {&layer.k, buffers_.k}, {&layer.v, buffers_.v}},
+      in, num_tokens_);
   const bool is_windowed = config_.IsWindowed(layer_index_);
   StoreAndAttend(layer,
                  {.batch = inputs_.batch,
@@ -220,9 +224,9 @@ void Transformer::Attend(const LayerWeights& layer,
                   .scale = ScoreScale(config_),
                   .softcap = static_cast<float>(config_.attention_softcap),
                   .window = is_windowed ? config_.sliding_window : 0,
-                  .q = a_.q,
+                  .q = buffers_.q,
                   .pages = pages,
-                  .y = a_.mixed});
+                  .y = buffers_.mixed});
 }
 
 // gate = f(gate(x)) * up(x)  or  f(up(x)): what down reads  [arXiv:2002.05202]
@@ -233,20 +237,21 @@ void Transformer::ActivateFfn(const LayerWeights& layer) {
             : Prepare(LayerStage::kFfnInput, {&layer.up});
   if (Stopped()) return;
   if (gated) {
-    Multiply({{&layer.gate, a_.gate}, {&layer.up, a_.up}}, in, num_tokens_);
+    Multiply({{&layer.gate, buffers_.gate}, {&layer.up, buffers_.up}}, in,
+             num_tokens_);
   } else {
-    Multiply({{&layer.up, a_.up}}, in, num_tokens_);
+    Multiply({{&layer.up, buffers_.up}}, in, num_tokens_);
   }
   const kernels::ActivateArgs args = {.num_tokens = num_tokens_,
                                       .dim = config_.ffn_dim,
                                       .activation = config_.activation,
-                                      .x = gated ? a_.gate : a_.up,
-                                      .up = gated ? a_.up : nullptr,
-                                      .y = a_.gate};
+                                      .x = gated ? buffers_.gate : buffers_.up,
+                                      .up = gated ? buffers_.up : nullptr,
+                                      .y = buffers_.gate};
   if (ops_.fused.activate_quantize != nullptr && WantOnlyCodes({&layer.down})) {
     ops_.fused.activate_quantize(
         args, QuantizeArgs(nullptr, config_.ffn_dim, num_tokens_), exec_);
-    prepared_ = Input{.codes = {a_.codes, a_.code_scales}};
+    prepared_ = Input{.codes = {buffers_.codes, buffers_.code_scales}};
   } else {
     ops_.activate(args, exec_);
   }
@@ -257,10 +262,10 @@ void Transformer::Join(LayerStage stage, const LinearWeight& linear,
   const Input input = Prepare(stage, {&linear});
   if (Stopped()) return;
   if (post.weight.empty()) {
-    return Multiply({{&linear, a_.x}}, input, num_tokens_, a_.x);
+    return Multiply({{&linear, buffers_.x}}, input, num_tokens_, buffers_.x);
   }
-  Multiply({{&linear, a_.normed}}, input, num_tokens_);
-  Norm(a_.normed, post, num_tokens_, a_.x, a_.x);
+  Multiply({{&linear, buffers_.normed}}, input, num_tokens_);
+  Norm(buffers_.normed, post, num_tokens_, buffers_.x, buffers_.x);
 }
 
 // Only the rows whose logits are wanted go through the norm and the head.
@@ -272,14 +277,14 @@ void Transformer::Head(float* logits) {
                     .num_x_rows = num_tokens_,
                     .dim = dim,
                     .row = inputs_.logit_rows,
-                    .x = a_.x,
-                    .y = a_.normed},
+                    .x = buffers_.x,
+                    .y = buffers_.normed},
                    exec_);
-  Input in = {.x = a_.normed};
+  Input in = {.x = buffers_.normed};
   if (NormsInCodes({&weights_.lm_head})) {
     in.norm = &weights_.final_norm;
   } else {
-    Norm(a_.normed, weights_.final_norm, rows, a_.normed);
+    Norm(buffers_.normed, weights_.final_norm, rows, buffers_.normed);
   }
   Multiply({{&weights_.lm_head, logits}}, in, rows);
   if (config_.logit_softcap == 0) return;
@@ -329,9 +334,9 @@ bool Transformer::WantOnlyCodes(
 void Transformer::NormFor(std::initializer_list<const LinearWeight*> readers,
                           const NormWeight& norm) {
   if (NormsInCodes(readers)) {
-    prepared_ = Input{.x = a_.x, .norm = &norm};
+    prepared_ = Input{.x = buffers_.x, .norm = &norm};
   } else {
-    Norm(a_.x, norm, num_tokens_, a_.normed);
+    Norm(buffers_.x, norm, num_tokens_, buffers_.normed);
   }
 }
 
@@ -344,17 +349,14 @@ Transformer::Input Transformer::Prepare(
         observer_->Observe({readers.begin(), readers.size()}, x, num_tokens_);
     if (Stopped()) return {.x = x};
   }
-  if (AllRunA8(readers)) return {.x = x};
-  const bool one_does =
+  const bool any_a8 =
       std::any_of(readers.begin(), readers.end(),
                   [](const LinearWeight* reader) { return reader->runs_a8(); });
-  if (one_does) {
-    ops_.quantize_tokens(QuantizeArgs(x, dim, num_tokens_), exec_);
-    return {.x = x, .codes = {a_.codes, a_.code_scales}};
-  }
-  if (a_.simulated == ActivationFormat::kNone) return {.x = x};
-  RoundTokens(a_.simulated, {num_tokens_, dim, x, a_.rounded.data()}, exec_);
-  return {.x = a_.rounded.data()};
+  // Multiply makes the codes.
+  if (any_a8 || buffers_.simulated == ActivationFormat::kNone) return {.x = x};
+  RoundTokens(buffers_.simulated,
+              {num_tokens_, dim, x, buffers_.rounded.data()}, exec_);
+  return {.x = buffers_.rounded.data()};
 }
 
 kernels::QuantizeTokensArgs Transformer::QuantizeArgs(const float* x,
@@ -363,8 +365,8 @@ kernels::QuantizeTokensArgs Transformer::QuantizeArgs(const float* x,
   return {.num_tokens = num_rows,
           .dim = dim,
           .x = x,
-          .q = a_.codes,
-          .scale = a_.code_scales};
+          .q = buffers_.codes,
+          .scale = buffers_.code_scales};
 }
 
 void Transformer::Multiply(std::initializer_list<LinearOutput> outputs,
@@ -408,7 +410,7 @@ void Transformer::QuantizeAndMultiply(const kernels::RmsNormArgs& norm,
     ops_.quantize_tokens(quantize, exec_);
   }
   for (kernels::MatmulA8Args& args : group) {
-    args.x = {a_.codes, a_.code_scales};
+    args.x = {buffers_.codes, buffers_.code_scales};
   }
   MultiplyCodes(group);
 }
@@ -429,11 +431,11 @@ void Transformer::MultiplyFloats(const LinearWeight& linear, const float* x,
                 {.num_tokens = num_rows,
                  .dim = linear.view.k,
                  .x = x,
-                 .y = a_.rounded.data(),
+                 .y = buffers_.rounded.data(),
                  .scale = linear.input_scale,
                  .group_size = linear.input_group},
                 exec_);
-    x = a_.rounded.data();
+    x = buffers_.rounded.data();
   }
   ops_.matmul({num_rows, x, linear.view, linear.bias_data(), residual, y},
               exec_);
@@ -454,11 +456,11 @@ kernels::RopeArgs Transformer::Rotation(int64_t num_heads, float* x) const {
 void Transformer::StoreAndAttend(const LayerWeights& layer,
                                  const kernels::AttentionArgs& attention) {
   const kernels::FusedOps& fused = ops_.fused;
-  const kernels::StoreKvArgs store = {inputs_.batch, a_.k, a_.v,
+  const kernels::StoreKvArgs store = {inputs_.batch, buffers_.k, buffers_.v,
                                       attention.pages};
   const bool rotates = config_.positions == PositionKind::kRotary;
-  const kernels::RopeArgs queries = Rotation(config_.num_heads, a_.q);
-  const kernels::RopeArgs keys = Rotation(config_.num_kv_heads, a_.k);
+  const kernels::RopeArgs queries = Rotation(config_.num_heads, buffers_.q);
+  const kernels::RopeArgs keys = Rotation(config_.num_kv_heads, buffers_.k);
   kernels::HeadNorms norms = {.epsilon =
                                   static_cast<float>(config_.norm_epsilon)};
   if (config_.qk_norm) {
@@ -473,8 +475,9 @@ void Transformer::StoreAndAttend(const LayerWeights& layer,
                                       exec_);
   }
   if (config_.qk_norm) {
-    Norm(a_.q, layer.q_norm, num_tokens_ * config_.num_heads, a_.q);
-    Norm(a_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads, a_.k);
+    Norm(buffers_.q, layer.q_norm, num_tokens_ * config_.num_heads, buffers_.q);
+    Norm(buffers_.k, layer.k_norm, num_tokens_ * config_.num_kv_heads,
+         buffers_.k);
   }
   if (!rotates) {
     ops_.store_kv(store, exec_);

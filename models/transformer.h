@@ -4,6 +4,7 @@
 
 // The forward pass: what a layer does, in order.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -83,8 +84,10 @@ class Transformer {
               kernels::Exec exec);
 
   // Writes logits [num_logit_rows, vocab_size]. The arguments are valid (Model
-  // checks them).
-  void Run(const StepInputs& inputs, KvCache& cache, float* logits);
+  // checks them). False, and it ends there, where `goes_on` is asked in front
+  // of a layer and says no.
+  bool Run(const StepInputs& inputs, KvCache& cache, float* logits,
+           const std::function<bool()>& goes_on = {});
 
   // The parts of Run, for work that goes layer by layer over many batches.
   // x [num_tokens, model_dim] = the embeddings of the ids and positions.
@@ -168,7 +171,7 @@ class Transformer {
   const Config& config_;
   const Weights& weights_;
   const kernels::OpTable& ops_;
-  Activations& a_;
+  Activations& buffers_;
   kernels::Exec exec_;
   StepInputs inputs_;
   int64_t num_tokens_ = 0;

@@ -13,7 +13,8 @@ or with an access to global memory in front of it, does not wait for the kernel
 before it (launch.h); asynchronous copies in front of it are of weights.
 mma.sync of e4m3 is emulated on Hopper, by a dozen conversions each. The loop
 that reads E2M1 weights of groups of 64 and more for one tile of tokens has
-MOST_PER_WEIGHT instructions of a thread for a weight. Prints every broken rule
+MOST_PER_WEIGHT instructions of a thread for a weight. Dynamic shared memory of
+kernels with wgmma is aligned as its descriptors say. Prints every broken rule
 and exits 1 if there was one.
 """
 
@@ -30,10 +31,11 @@ WAIT = 0x82e  # ACQBULK, griddepcontrol.wait
 GLOBAL_ACCESSES = {0x981, 0x980, 0x986, 0x985, 0x9a8, 0x98e}
 # Sources whose kernels have to use the tensor cores, and by what.
 HMMA = ("HMMA", 0x23c)
+QGMMA = ("QGMMA", 0xdf3)
 TENSOR_FILES = {"attention_tensor_bf16.cu": HMMA,
                 "attention_tensor_e4m3.cu": HMMA,
                 "matmul_a8.cu": HMMA,
-                "matmul_wgmma.cu": ("QGMMA", 0xdf3)}
+                "matmul_wgmma.cu": QGMMA}
 
 # At the memory's full rate a multiprocessor can issue 3.9 for every weight that
 # arrives. Those of group ends and of unaligned tokens, which are not always
@@ -42,6 +44,8 @@ BUDGETED = re.compile(r"HmmaTileILNS1_10CodeFormatE0ELNS1_11ScaleFormatE\dELb0EL
 MOST_PER_WEIGHT = 3.0
 WEIGHTS_PER_HMMA = 16 * 16
 BRANCH = 0x947  # BRA
+# What the descriptors of wgmma take for granted of its operands' addresses.
+SWIZZLE_ALIGNMENT = 1024
 
 problems = []
 
@@ -55,24 +59,38 @@ def cubins(data):
         at = data.find(b"\x7fELF", at + 1)
 
 
-def kernels(image):
-    """(name, instructions) of every function of one image."""
+def sections(image):
+    """(name, offset, bytes, alignment) of every section of one image."""
     table_at, = struct.unpack_from("<Q", image, 40)
     entry_bytes, count, names_index = struct.unpack_from("<HHH", image, 58)
 
     def section(index):
-        fields = struct.unpack_from("<IIQQQQ", image,
+        fields = struct.unpack_from("<IIQQQQIIQ", image,
                                     table_at + index * entry_bytes)
-        return fields[0], fields[4], fields[5]  # name, offset, bytes
+        return fields[0], fields[4], fields[5], fields[8]
 
     names_at = section(names_index)[1]
     for index in range(count):
-        name, offset, num_bytes = section(index)
+        name, *rest = section(index)
         end = image.index(b"\0", names_at + name)
-        text = image[names_at + name:end].decode()
-        if text.startswith(".text."):
-            yield text[6:], list(struct.iter_unpack(
+        yield image[names_at + name:end].decode(), *rest
+
+
+def kernels(image):
+    """(name, instructions) of every function of one image."""
+    for name, offset, num_bytes, _ in sections(image):
+        if name.startswith(".text."):
+            yield name[6:], list(struct.iter_unpack(
                 "<QQ", image[offset:offset + num_bytes]))
+
+
+def misplaced_dynamic_shared(image):
+    """Kernels whose dynamic shared memory may begin elsewhere than at a
+    multiple of SWIZZLE_ALIGNMENT: behind what they have of the other kind."""
+    for name, _, num_bytes, alignment in sections(image):
+        if name.startswith(".nv.shared.") and (
+                alignment < SWIZZLE_ALIGNMENT or num_bytes % SWIZZLE_ALIGNMENT):
+            yield name[11:]
 
 
 def loop_per_weight(instructions):
@@ -100,6 +118,7 @@ def check_object(path):
     num_kernels = 0
     tensor_name, tensor_opcode = TENSOR_FILES.get(source, (None, None))
     for image in cubins(path.read_bytes()):
+        misplaced = set(misplaced_dynamic_shared(image))
         for name, instructions in kernels(image):
             num_kernels += 1
             opcodes = [low & 0xfff for low, _ in instructions]
@@ -112,6 +131,9 @@ def check_object(path):
             if local:
                 problems.append(f"{source}: {name}: {local} instructions on "
                                 "local memory")
+            if QGMMA[1] in opcodes and name in misplaced:
+                problems.append(f"{source}: {name}: dynamic shared memory not "
+                                f"at {SWIZZLE_ALIGNMENT} bytes")
             if tensor_name and tensor_opcode not in opcodes:
                 problems.append(f"{source}: {name}: no {tensor_name}")
             before = opcodes[:opcodes.index(WAIT)] if WAIT in opcodes else []

@@ -98,8 +98,8 @@ OpCase Case(std::string name, void (*op)(const Args&, const Exec&) noexcept,
           [op, args](const Exec& exec, int64_t) { op(args, exec); }};
 }
 
-std::vector<OpCase> RowOps(const GpuBench& bench, const OpArrays& a,
-                           int64_t m) {
+std::vector<OpCase> RowCases(const GpuBench& bench, const OpArrays& a,
+                             int64_t m) {
   const kernels::OpTable& ops = bench.ops();
   const int64_t dim = bench.sizes().model_dim, ffn = bench.sizes().ffn_dim;
   return {
@@ -187,8 +187,8 @@ kernels::StoreKvArgs StoreOf(const GpuBench& bench, const OpArrays& a,
                     .v_scale = a.scale() + pages * sizes.page_size * heads}};
 }
 
-std::vector<OpCase> TokenOps(const GpuBench& bench, const OpArrays& a,
-                             int64_t m) {
+std::vector<OpCase> TokenCases(const GpuBench& bench, const OpArrays& a,
+                               int64_t m) {
   const kernels::OpTable& ops = bench.ops();
   const GpuTableSizes& sizes = bench.sizes();
   const int64_t dim = sizes.model_dim;
@@ -215,8 +215,8 @@ std::vector<OpCase> TokenOps(const GpuBench& bench, const OpArrays& a,
 }
 
 // Those that the backend has.
-std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
-                             int64_t m) {
+std::vector<OpCase> FusedCases(const GpuBench& bench, const OpArrays& a,
+                               int64_t m) {
   const kernels::FusedOps& fused = bench.ops().fused;
   const int64_t dim = bench.sizes().model_dim, ffn = bench.sizes().ffn_dim;
   std::vector<OpCase> cases;
@@ -229,8 +229,7 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
                                        .y = a.y()};
     const kernels::QuantizeTokensArgs quantize = {
         .num_tokens = m, .dim = dim, .q = a.codes(), .scale = a.scale()};
-    cases.push_back({"rms_norm_quantize",
-                     {.bytes = 4 * dim * (m + 1) + m * (dim + 4)},
+    cases.push_back({"rms_norm_quantize", kernels::Work(norm, quantize),
                      [=](const Exec& exec, int64_t) {
                        fused.rms_norm_quantize(norm, quantize, exec);
                      }});
@@ -240,8 +239,7 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
         .num_tokens = m, .dim = ffn, .x = a.x(), .up = a.z(), .y = a.y()};
     const kernels::QuantizeTokensArgs quantize = {
         .num_tokens = m, .dim = ffn, .q = a.codes(), .scale = a.scale()};
-    cases.push_back({"activate_quantize",
-                     {.bytes = m * (9 * ffn + 4)},
+    cases.push_back({"activate_quantize", kernels::Work(activate, quantize),
                      [=](const Exec& exec, int64_t) {
                        fused.activate_quantize(activate, quantize, exec);
                      }});
@@ -250,14 +248,10 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
     const kernels::RopeArgs queries = RopeOf(bench, a, m, a.y());
     const kernels::RopeArgs keys = RopeOf(bench, a, m, a.x());
     const kernels::StoreKvArgs store = StoreOf(bench, a, m);
-    // The keys are read once.
-    const int64_t bytes = kernels::Work(queries).bytes +
-                          kernels::Work(keys).bytes +
-                          kernels::Work(store).bytes - 4 * m * dim;
-    cases.push_back(
-        {"rope_store_kv", {.bytes = bytes}, [=](const Exec& exec, int64_t) {
-           fused.rope_store_kv(queries, keys, store, exec);
-         }});
+    cases.push_back({"rope_store_kv", kernels::Work(queries, keys, store),
+                     [=](const Exec& exec, int64_t) {
+                       fused.rope_store_kv(queries, keys, store, exec);
+                     }});
   }
   return cases;
 }
@@ -268,6 +262,7 @@ std::vector<OpCase> FusedOps(const GpuBench& bench, const OpArrays& a,
 std::vector<OpCase> InputCases(const GpuBench& bench, const OpArrays& a,
                                const GpuMatrix& qkv, int64_t m) {
   const kernels::FusedOps& fused = bench.ops().fused;
+  if (fused.quantize_matmul_a8 == nullptr) return {};
   const int64_t k = qkv.k();
   const kernels::RmsNormArgs norm = {
       .num_rows = m, .dim = k, .epsilon = 1e-5f, .x = a.x(), .weight = a.row()};
@@ -306,6 +301,7 @@ std::vector<OpCase> InputCases(const GpuBench& bench, const OpArrays& a,
 std::vector<OpCase> AttentionCases(const GpuBench& bench, const OpArrays& a,
                                    int64_t m) {
   const kernels::FusedOps& fused = bench.ops().fused;
+  if (fused.rope_store_attention == nullptr) return {};
   const auto attend = bench.ops().attention;
   const int64_t longest = bench.sizes().op_context;
   const kernels::RopeArgs queries = RopeOf(bench, a, m, a.y());
@@ -317,6 +313,9 @@ std::vector<OpCase> AttentionCases(const GpuBench& bench, const OpArrays& a,
                                             .q = a.y(),
                                             .pages = store.pages,
                                             .y = a.z()};
+  if (!fused.takes_rope_store_attention({}, queries, keys, store, attention)) {
+    return {};
+  }
   const int64_t dim = bench.sizes().model_dim;
   const int64_t kv = 2 * m * longest * (dim + 4 * queries.num_heads);
   const int64_t bytes = kernels::Work(queries).bytes +
@@ -396,18 +395,17 @@ void MeasureSmallOps(GpuBench& bench, Deadline deadline, ReportTable* table) {
   };
   if (!qkv.ok()) {
     table->failed.push_back(std::string(qkv.status().message()));
-  } else if (bench.ops().fused.quantize_matmul_a8 != nullptr) {
-    for (const int64_t m : sizes.input_tokens) {
-      add(InputCases(bench, *arrays, *qkv, m), m);
-      add(AttentionCases(bench, *arrays, m), m);
-    }
+  }
+  for (const int64_t m : sizes.input_tokens) {
+    if (qkv.ok()) add(InputCases(bench, *arrays, *qkv, m), m);
+    add(AttentionCases(bench, *arrays, m), m);
   }
   for (const int64_t m : sizes.op_tokens) {
-    std::vector<OpCase> cases = RowOps(bench, *arrays, m);
-    for (OpCase& op : TokenOps(bench, *arrays, m)) {
+    std::vector<OpCase> cases = RowCases(bench, *arrays, m);
+    for (OpCase& op : TokenCases(bench, *arrays, m)) {
       cases.push_back(std::move(op));
     }
-    for (OpCase& op : FusedOps(bench, *arrays, m)) {
+    for (OpCase& op : FusedCases(bench, *arrays, m)) {
       cases.push_back(std::move(op));
     }
     add(cases, m);

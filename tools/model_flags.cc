@@ -9,6 +9,7 @@
 #include "absl/flags/flag.h"
 #include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
+#include "tools/print.h"
 
 ABSL_FLAG(
     std::string, model, "",
@@ -36,8 +37,6 @@ ABSL_FLAG(bool, resident_fp8, false,
 
 namespace zqfp::tools {
 namespace {
-
-constexpr int kMaxThreads = 1024;
 
 // Where the bundled model stands, seen from bin/ of a build or a prefix.
 std::string BundledModelDirectory() {
@@ -74,9 +73,9 @@ absl::StatusOr<std::string> ModelDirectory() {
 absl::StatusOr<ModelOptions> ModelOptionsFromFlags() {
   ModelOptions options;
   options.num_threads = absl::GetFlag(FLAGS_threads);
-  if (options.num_threads < 0 || options.num_threads > kMaxThreads) {
+  if (options.num_threads < 0 || options.num_threads > kernels::kMaxThreads) {
     return UsageError(fmt::format("--threads: want 0..{}, found {}",
-                                  kMaxThreads, options.num_threads));
+                                  kernels::kMaxThreads, options.num_threads));
   }
   options.backend = absl::GetFlag(FLAGS_backend);
   options.device = absl::GetFlag(FLAGS_device);
@@ -103,7 +102,7 @@ void SayWhyNoDevice(const ModelOptions& options) {
   if (!options.backend.empty() || options.device != "auto") return;
   const std::string reason = kernels::WhyNoDevice();
   if (reason.empty()) return;
-  fmt::print(stderr, "zqfp: note: runs on the CPU: {}\n", reason);
+  Print(stderr, "zqfp: note: runs on the CPU: {}\n", reason);
 }
 
 std::string DescribeMachine(const ModelInfo& info) {

@@ -72,7 +72,8 @@ class Device {
   virtual absl::Status Synchronize() = 0;
 
   // What `enqueue` enqueues, which is ops only: they are recorded and do not
-  // run. Such ops must have run once before, in the same way.
+  // run. Such ops must have run once before, in the same way. Null where
+  // recording is turned off.
   virtual absl::StatusOr<std::unique_ptr<RecordedOps>> Record(
       const std::function<void()>& enqueue) = 0;
 

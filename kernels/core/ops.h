@@ -7,8 +7,8 @@
 //
 // The name of an op is the basename of every file that concerns it:
 // kernels/reference/rms_norm.cc, tests/kernels/rms_norm_test.cc. Arguments are
-// plain data; a backend may assume that Validate (validate.h) passed. Outputs
-// do not overlap inputs unless the card says so. Only C headers here.
+// plain data; a backend may assume that Validate (validate.h) would pass.
+// Outputs do not overlap inputs unless the card says so. Only C headers here.
 
 #include <stdint.h>
 
@@ -56,7 +56,7 @@ struct WorkspaceQuery {
 //            model_dim]
 //   dtypes   table f32|bf16|f16; y f32
 //   numerics one f32 product: the same bits on every backend
-//   checks   ValidateEmbed: 0 <= id < vocab_size
+//   checks   Validate: 0 <= id < vocab_size
 struct EmbedArgs {
   int64_t num_tokens = 0;
   int64_t vocab_size = 0;
@@ -71,7 +71,7 @@ struct EmbedArgs {
 // GatherRows: y[i] = x[row[i]]
 //   shapes   row [num_rows]; x [num_x_rows, dim]; y [num_rows, dim]
 //   dtypes   f32
-//   checks   ValidateGatherRows: 0 <= row < num_x_rows
+//   checks   Validate: 0 <= row < num_x_rows
 struct GatherRowsArgs {
   int64_t num_rows = 0;
   int64_t num_x_rows = 0;
@@ -86,7 +86,7 @@ struct GatherRowsArgs {
 //            x [num_tokens, model_dim]
 //   dtypes   table f32|bf16|f16; x f32
 //   numerics one f32 sum: the same bits on every backend
-//   checks   ValidateAddPositions: 0 <= position < num_positions
+//   checks   Validate: 0 <= position < num_positions
 struct AddPositionsArgs {
   int64_t num_tokens = 0;
   int64_t num_positions = 0;

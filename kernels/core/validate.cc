@@ -77,7 +77,8 @@ absl::Status CheckLorc(const WeightView& weight) {
     return Bad("weight.lorc.rank", "0 with float weights", lorc.rank);
   }
   if (lorc.rank < 0 || lorc.rank > kMaxLorcRank) {
-    return Bad("weight.lorc.rank", "0 .. 64", lorc.rank);
+    return absl::InvalidArgumentError(fmt::format(
+        "weight.lorc.rank: want 0 .. {}, found {}", kMaxLorcRank, lorc.rank));
   }
   ZQFP_RETURN_IF_ERROR(CheckPointer("weight.lorc.u", lorc.u));
   ZQFP_RETURN_IF_ERROR(CheckPointer("weight.lorc.v", lorc.v));
@@ -122,7 +123,9 @@ absl::Status Validate(const KvPagesView& pages) {
   ZQFP_RETURN_IF_ERROR(CheckDim("pages.page_size", pages.page_size));
   ZQFP_RETURN_IF_ERROR(CheckDim("pages.head_dim", pages.head_dim));
   if (pages.head_dim > kMaxHeadDim) {
-    return Bad("pages.head_dim", "at most 512", pages.head_dim);
+    return absl::InvalidArgumentError(
+        fmt::format("pages.head_dim: want at most {}, found {}", kMaxHeadDim,
+                    pages.head_dim));
   }
   ZQFP_RETURN_IF_ERROR(CheckPointer("pages.k", pages.k));
   ZQFP_RETURN_IF_ERROR(CheckPointer("pages.v", pages.v));

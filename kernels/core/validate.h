@@ -2,8 +2,11 @@
 #ifndef ZQFP_KERNELS_CORE_VALIDATE_H_
 #define ZQFP_KERNELS_CORE_VALIDATE_H_
 
-// Validate(args): what every op's card promises its backends, checked once
-// per plan; the message names the field, what is wanted and what was found.
+// Validate(args): what every op's card promises its backends; the message names
+// the field, what is wanted and what was found. Of what files and requests
+// bring, the model asks before it runs: weights when it binds them, batches at
+// every step. The rest follows from its own sizes: debug builds, and so all
+// tests under sanitizers, ask before every op of the host (backend.cc).
 
 #include "absl/status/status.h"
 #include "kernels/core/ops.h"

@@ -14,6 +14,10 @@ namespace zqfp::kernels {
 // How one number is stored (definitions: float_formats.h).
 enum class ValueFormat : uint8_t { kF32, kBf16, kF16, kE4m3 };
 
+constexpr int64_t ValueBytes(ValueFormat format) {
+  return format == ValueFormat::kF32 ? 4 : format == ValueFormat::kE4m3 ? 1 : 2;
+}
+
 // How the weight of one linear layer is stored.
 enum class WeightFormat : uint8_t {
   kF32,
@@ -92,7 +96,7 @@ constexpr int64_t NumGroups(int64_t k, int64_t group_size) {
 }
 
 // Largest shift with which value * 2^(6 - shift) is exact in e4m3
-// (numerics.md, "the exactness window").
+// (models/FORMAT.md).
 inline constexpr int kMaxShift = 14;
 
 // Largest head dimension any backend handles (validate.cc refuses more).

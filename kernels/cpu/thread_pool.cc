@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/thread_pool.h"
 
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -219,6 +221,19 @@ struct ThreadPool::State {
   }
 };
 
+absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(
+    int num_threads) {
+  if (num_threads < 1 || num_threads > kMaxThreads) {
+    return absl::InvalidArgumentError(fmt::format(
+        "threads: want 1 .. {}, found {}", kMaxThreads, num_threads));
+  }
+  auto pool = std::make_unique<ThreadPool>(num_threads);
+  if (pool->num_threads() == num_threads) return pool;
+  return absl::ResourceExhaustedError(
+      fmt::format("threads: want {}, the system gave {}", num_threads,
+                  pool->num_threads()));
+}
+
 ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   ZQFP_CHECK(num_threads >= 1);
   state_->num_threads = num_threads;
@@ -226,8 +241,15 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   state_->shares = std::vector<State::Share>(static_cast<size_t>(num_threads));
   state_->tickets =
       std::vector<State::Ticket>(static_cast<size_t>(num_threads));
+  // No worker looks at the number before its first loop.
   for (int i = 1; i < num_threads; ++i) {
-    state_->workers.emplace_back([state = state_.get(), i] { state->Work(i); });
+    try {
+      state_->workers.emplace_back(
+          [state = state_.get(), i] { state->Work(i); });
+    } catch (const std::system_error&) {
+      state_->num_threads = i;
+      break;
+    }
   }
 }
 

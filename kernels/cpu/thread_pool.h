@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "absl/status/statusor.h"
 #include "kernels/core/ops.h"
 
 namespace zqfp::kernels {
@@ -14,11 +15,17 @@ namespace zqfp::kernels {
 // respected), at least 1.
 int PhysicalCores();
 
+inline constexpr int kMaxThreads = 1024;
+
 // num_threads - 1 workers plus the calling thread. Workers spin for a short
 // while after a loop and then park. One loop at a time: run() is called by one
 // thread at a time, and never from inside a loop body.
 class ThreadPool {
  public:
+  // InvalidArgument for less than one thread or more than kMaxThreads;
+  // ResourceExhausted where the system gives a process less than it wants.
+  static absl::StatusOr<std::unique_ptr<ThreadPool>> Create(int num_threads);
+  // num_threads() may be less than that.
   explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -43,7 +43,7 @@ void AddPositions(const AddPositionsArgs& args, const Exec& exec) noexcept {
     case ValueFormat::kF16:
       return Run<ValueFormat::kF16>(args, exec);
     case ValueFormat::kE4m3:
-      return;  // ValidateAddPositions refuses it
+      return;  // Validate refuses it
   }
 }
 

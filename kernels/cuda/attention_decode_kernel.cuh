@@ -31,16 +31,16 @@ __device__ __forceinline__ void LoadQueries(const AttentionPlan& plan,
   for (int q = 0; q < Shape::kQueries; ++q) {
     const bool exists = q < tile.num_queries;
     const float* row = row_of(exists ? q : 0);
+    if constexpr (!Shape::kTensorCores) {
 #pragma unroll
-    for (int s = 0; s < Shape::kSlices && !Shape::kTensorCores; ++s) {
-      const auto values = LoadEight<ValueFormat::kF32, Shape::kVectors>(
-          reinterpret_cast<const uint8_t*>(row), FirstDim<Shape>(lane, s),
-          exists ? dim : 0);
-      DecodeEight<ValueFormat::kF32>(values, &state.q[q][8 * s]);
-    }
+      for (int s = 0; s < Shape::kSlices; ++s) {
+        const auto values = LoadEight<ValueFormat::kF32, Shape::kVectors>(
+            reinterpret_cast<const uint8_t*>(row), FirstDim<Shape>(lane, s),
+            exists ? dim : 0);
+        DecodeEight<ValueFormat::kF32>(values, &state.q[q][8 * s]);
+      }
 #pragma unroll
-    for (int i = 0; i < Shape::kDims && !Shape::kTensorCores; ++i) {
-      state.sum[q][i] = 0;
+      for (int i = 0; i < Shape::kDims; ++i) state.sum[q][i] = 0;
     }
     state.maximum[q] = -INFINITY;
     state.total[q] = 0;

@@ -20,6 +20,7 @@
 
 #include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/ptx.h"
+#include "kernels/cuda/quads.h"
 
 namespace zqfp::kernels::cuda {
 
@@ -140,11 +141,7 @@ __device__ __forceinline__ void ScoreKeys(const KeyPieces& keys,
     uint32_t a[4];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const uint4& piece = keys.piece[i][step / 4];
-      const uint32_t word = step % 4 == 0   ? piece.x
-                            : step % 4 == 1 ? piece.y
-                            : step % 4 == 2 ? piece.z
-                                            : piece.w;
+      const uint32_t word = WordOf(keys.piece[i][step / 4], step % 4);
       a[i] = F16x2FromE4m3x2(static_cast<uint16_t>(word));
       a[2 + i] = F16x2FromE4m3x2(static_cast<uint16_t>(word >> 16));
     }

@@ -123,11 +123,7 @@ __device__ __forceinline__ void AddValues(
         uint32_t word[2];
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const uint4& piece = values[tile].piece[2 * half + i];
-          word[i] = j / 4 == 0   ? piece.x
-                    : j / 4 == 1 ? piece.y
-                    : j / 4 == 2 ? piece.z
-                                 : piece.w;
+          word[i] = WordOf(values[tile].piece[2 * half + i], j / 4);
         }
         const uint32_t pairs = Prmt(word[0], word[1], selector);
         b[half] = F16x2FromE4m3x2(static_cast<uint16_t>(pairs >> j % 2 * 16));

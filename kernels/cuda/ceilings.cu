@@ -2,6 +2,7 @@
 #include "kernels/core/random_values.h"
 #include "kernels/cuda/ceilings.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/ptx_wgmma.h"
 
 namespace zqfp::kernels::cuda {
@@ -12,14 +13,6 @@ constexpr int kLoads = 8;  // in flight, 16 bytes each
 constexpr int kSums = 8;
 // Of `sums` and `sink`: a word each.
 constexpr int kMostWords = 65536 / 4;
-
-int NumMultiprocessors() {
-  int count = 0;
-  const bool known =
-      cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, 0) ==
-      cudaSuccess;
-  return known && count > 0 ? count : 132;
-}
 
 // 2048 threads for each multiprocessor would be 8 blocks of them; they wait for
 // memory, so that threads of the same block may take more of it instead.
@@ -46,7 +39,13 @@ __global__ void __launch_bounds__(kThreads)
     const uint4 loaded = from[i];
     sum.x ^= loaded.x ^ loaded.y ^ loaded.z ^ loaded.w;
   }
-  sums[first % kMostWords] = sum.x ^ sum.y ^ sum.z ^ sum.w;
+  unsigned all = sum.x ^ sum.y ^ sum.z ^ sum.w;
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    all ^= __shfl_xor_sync(0xffffffffu, all, offset);
+  }
+  // One word a warp: `sums` has room for those of 256 multiprocessors.
+  if (threadIdx.x % 32 == 0) sums[first / 32 % kMostWords] = all;
 }
 
 constexpr int kBulkStages = 4;
@@ -167,7 +166,7 @@ void LaunchWgmma(int64_t blocks, int64_t rounds, void* sink, const Exec& exec) {
 
 void ReadCeiling(const void* from, int64_t num_bytes, void* sums,
                  const Exec& exec) {
-  const int blocks = NumMultiprocessors() * 8;
+  const int64_t blocks = NumMultiprocessors() * 8;
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(blocks)), .block = dim3(kThreads)},
          ReadKernel, static_cast<const uint4*>(from), num_bytes / 16,
@@ -176,7 +175,7 @@ void ReadCeiling(const void* from, int64_t num_bytes, void* sums,
 
 void BulkReadCeiling(const void* from, int64_t num_bytes, void* sums,
                      const Exec& exec) {
-  const int blocks = NumMultiprocessors() * 3;  // as many fit one
+  const int64_t blocks = NumMultiprocessors() * 3;  // as many fit one
   Launch(exec,
          {.grid = dim3(static_cast<unsigned>(blocks)),
           .block = dim3(32),

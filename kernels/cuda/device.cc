@@ -12,6 +12,7 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/place_weight.h"
 #include "kernels/cuda/staging.h"
+#include "kernels/cuda/switches.h"
 
 namespace zqfp::kernels::cuda {
 namespace {
@@ -26,6 +27,9 @@ absl::Status InternalIf(cudaError_t error, const char* what) {
   (void)cudaGetLastError();  // so that it is not reported again
   return absl::InternalError(fmt::format("cuda: {}: {}", what, Text(error)));
 }
+
+constexpr char kRecording[] =
+    "recording a step (without, with ZQFP_CUDA_GRAPHS=0)";
 
 // A graph that can be launched.
 class Graph final : public RecordedOps {
@@ -96,10 +100,11 @@ class CudaDevice final : public Device {
 
   absl::StatusOr<std::unique_ptr<RecordedOps>> Record(
       const std::function<void()>& enqueue) override {
+    if (!StepsAreGraphs()) return nullptr;
     // Relaxed: what other streams do meanwhile is no concern of this one.
     cudaError_t error =
         cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed);
-    if (error != cudaSuccess) return InternalIf(error, "recording");
+    if (error != cudaSuccess) return InternalIf(error, kRecording);
     enqueue();
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
@@ -114,7 +119,7 @@ class CudaDevice final : public Device {
     if (executable != nullptr) {
       recorded = std::make_unique<Graph>(executable, stream_);
     }
-    ZQFP_RETURN_IF_ERROR(InternalIf(error, "recording"));
+    ZQFP_RETURN_IF_ERROR(InternalIf(error, kRecording));
     return recorded;
   }
 

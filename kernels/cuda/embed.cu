@@ -41,7 +41,7 @@ void Embed(const EmbedArgs& args, const Exec& exec) noexcept {
     case ValueFormat::kF16:
       return Run<ValueFormat::kF16>(args, exec);
     case ValueFormat::kE4m3:
-      return;  // ValidateEmbed refuses it
+      return;  // Validate refuses it
   }
 }
 

@@ -13,9 +13,9 @@
 // kRowWarps warps lie along the rows, two slabs each; the kDepthWarps groups of
 // them split the chunks of K and are added at the end. Weights, scales and
 // tokens come through a ring of stages in shared memory, one chunk a stage and
-// depth group, filled by asynchronous copies of 16 bytes. Tokens that the block
-// has quantized itself (own_tokens.h) are there from the first chunk to the
-// last one instead, behind the sums.
+// depth group, filled by asynchronous copies of 16 bytes. Tokens that are the
+// block's own (own_tokens.h) are there from the first chunk to the last one
+// instead, behind the sums.
 
 #include <cuda_runtime.h>
 #include <stdint.h>
@@ -26,6 +26,7 @@
 #include "kernels/cuda/own_tokens.h"
 #include "kernels/cuda/packed_weight.h"
 #include "kernels/cuda/ptx.h"
+#include "kernels/cuda/quads.h"
 
 namespace zqfp::kernels::cuda {
 
@@ -379,10 +380,6 @@ class HmmaWarp {
           *reinterpret_cast<const uint4*>(from + half * 512);
     }
     return fragments;
-  }
-
-  __device__ static uint32_t WordOf(uint4 four, int i) {
-    return i == 0 ? four.x : i == 1 ? four.y : i == 2 ? four.z : four.w;
   }
 
   __device__ static void DecodeStep(const Fragments& fragments, int k_step,

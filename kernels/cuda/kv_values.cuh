@@ -16,9 +16,7 @@
 namespace zqfp::kernels::cuda {
 
 template <ValueFormat kFormat>
-inline constexpr int kValueBytes = kFormat == ValueFormat::kF32    ? 4
-                                   : kFormat == ValueFormat::kBf16 ? 2
-                                                                   : 1;
+inline constexpr int kValueBytes = static_cast<int>(ValueBytes(kFormat));
 
 template <ValueFormat kFormat>
 struct EightValues {

@@ -12,8 +12,8 @@
 // The sources here are compiled twice: by nvcc for the chip, and by the host's
 // compiler against tests/cuda_emulator, which runs every CUDA thread as a
 // fiber. What the emulator lacks is therefore not used: <<<>>>, cooperative
-// groups, cuda_fp16.h (numbers.h has the conversions), inline PTX outside
-// ptx.h.
+// groups, cuda_fp16.h (ptx.h and decode.h have the conversions), inline PTX
+// outside ptx.h.
 
 #include <cuda_runtime.h>
 #include <stdint.h>
@@ -21,8 +21,8 @@
 #include <algorithm>
 
 #include "kernels/core/ops.h"
-#include "kernels/cuda/overlap.h"
 #include "kernels/cuda/ptx.h"
+#include "kernels/cuda/switches.h"
 
 namespace zqfp::kernels::cuda {
 
@@ -55,12 +55,8 @@ __device__ inline uint8_t* DynamicShared() {
 using emulator::DynamicShared;
 #endif
 
-// Blocks more of which than this are asked for the opt-in first.
+// Beyond this, dynamic shared memory of a kernel has to be asked for.
 inline constexpr int64_t kSharedWithoutOptIn = 48 * 1024;
-
-// Whether launches may overlap: yes, unless ZQFP_CUDA_OVERLAP is 0, with which
-// a fault can be narrowed down and the gain measured.
-bool LaunchesOverlap();
 
 // Starts kernel(args...) on the stream of `exec`. An empty grid is no launch.
 // Errors surface in Device::Synchronize.

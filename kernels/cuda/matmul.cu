@@ -140,8 +140,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// --- Launches
-// -----------------------------------------------------------------
+// --- Launches ---------------------------------------------------------------
 
 template <class Rows>
 void LaunchMatmul(const Rows& rows, const MatmulArgs& args,

@@ -20,9 +20,6 @@ int64_t MatmulWorkspaceBytes(const WorkspaceQuery& query) noexcept;
 void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
                 const Exec& exec);
 
-// Of the device; those of an H100 where that cannot be asked.
-int64_t NumMultiprocessors();
-
 // Device::DescribeMatmul.
 std::string DescribeMatmulKernels(const WeightView& weight, bool a8);
 

@@ -9,6 +9,7 @@
 #include "kernels/cuda/matmul_fp8.h"
 #include "kernels/cuda/matmul_tile.h"
 #include "kernels/cuda/matmul_wgmma.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/ops.h"
 
 namespace zqfp::kernels::cuda {
@@ -39,9 +40,9 @@ __device__ const A8Matrix& MatrixOf(const A8Params& params, int unit) {
   return params.matrix[i];
 }
 
-// Has what belongs to a segment's rows come, `bytes` each, which it takes when
-// it is done and nothing else is under way: from this array of rows or null.
-// Thread `i` of those that ask.
+// Prefetches what `array` (or null) has of a segment's rows, `bytes` each: it
+// is read after the last product, when nothing else is under way. Thread `i` of
+// those that do.
 template <class Tile>
 __device__ void PrefetchRows(const void* array, int bytes, int64_t n,
                              const TileSegment& segment, int i) {
@@ -68,8 +69,8 @@ __device__ void PrefetchOutput(const MatmulOutput& output,
 }
 
 template <class Tile>
-__device__ HmmaWarp<Tile> Begin(const A8Matrix& matrix,
-                                const TileSegment& segment) {
+__device__ HmmaWarp<Tile> StartSegment(const A8Matrix& matrix,
+                                       const TileSegment& segment) {
   PrefetchOutput<Tile>(matrix.out.output, segment);
   if constexpr (Tile::kOwnTokens) {
     PrefetchFactor(matrix.out.output.lorc, matrix.operands.k,
@@ -91,7 +92,7 @@ __global__ void __launch_bounds__(kMatmulThreads,
   const A8Matrix* matrix = &MatrixOf(params, unit);
   TileSegment segment = SegmentAt<Tile>(matrix->out, unit, end);
   if constexpr (Tile::kOwnTokens) PrefetchNorm(params.own);
-  HmmaWarp<Tile> warp = Begin<Tile>(*matrix, segment);
+  HmmaWarp<Tile> warp = StartSegment<Tile>(*matrix, segment);
   if constexpr (Tile::kOwnTokens) {
     TakeOwnTokens(params.own, Tile::OwnShared());
   }
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(kMatmulThreads,
     if (unit < end) {
       matrix = &MatrixOf(params, unit);
       segment = SegmentAt<Tile>(matrix->out, unit, end);
-      warp = Begin<Tile>(*matrix, segment);
+      warp = StartSegment<Tile>(*matrix, segment);
     }
     __syncthreads();  // all sums are there
     StoreTile<Tile>(done->out, done_segment, HmmaWarp<Tile>::SharedSums());
@@ -278,15 +279,6 @@ void LaunchOwn(const MatmulA8Args* group, int size, const OwnTokens& own,
 
 }  // namespace
 
-int64_t NumMultiprocessors() {
-  static const int64_t count = [] {
-    cudaDeviceProp properties = {};
-    const bool known = cudaGetDeviceProperties(&properties, 0) == cudaSuccess;
-    return known ? int64_t{properties.multiProcessorCount} : 132;
-  }();
-  return count;
-}
-
 void MatmulHmma(const MatmulA8Args& args, float* inner, uint8_t* workspace,
                 const Exec& exec) {
   LaunchGroup(&args, 1, &inner, workspace, {}, exec);
@@ -338,7 +330,7 @@ void MatmulA8Group(const MatmulA8Args* group, int size,
 
 bool TakesQuantizeMatmulA8(const RmsNormArgs& input, const MatmulA8Args* group,
                            int size) noexcept {
-  return input.num_rows * input.dim <= kOwnValues &&
+  return input.num_rows * input.dim <= kOwnTokenThreshold &&
          IsAligned16(input.x, input.weight) && TakesOwnTokens(group, size);
 }
 

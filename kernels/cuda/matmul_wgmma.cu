@@ -5,6 +5,7 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_tile.h"
 #include "kernels/cuda/matmul_wgmma.h"
+#include "kernels/cuda/multiprocessors.h"
 #include "kernels/cuda/wgmma_plan.h"
 #include "kernels/cuda/wgmma_tile.h"
 

@@ -23,15 +23,18 @@
 
 namespace zqfp::kernels::cuda {
 
+static_assert(kReduceThreads == kMatmulThreads, "else the codes might differ");
+
 // As many as one product of the tensor cores has.
 inline constexpr int64_t kMostOwnTokens = kTileTokens;
 
-// Values of all tokens up to which that is so: 32 KB, which each of the 132
-// multiprocessors reads from L2, by computation in about a microsecond, which
-// is what a launch costs. Not measured yet (`zqfp-bench --gpu-tables`, T6, has
-// both ways). There is room for more.
-inline constexpr int64_t kOwnValues = 8192;
-inline constexpr int64_t kMostOwnValues = 16384;
+// Up to so many values of all tokens every block quantizes them: 32 KB, which
+// each of the 132 multiprocessors reads from L2, by computation in about a
+// microsecond, which is what a launch costs. Not measured yet (`zqfp-bench
+// --gpu-tables`, T6, has both ways).
+inline constexpr int64_t kOwnTokenThreshold = 8192;
+// So many codes have room in shared memory.
+inline constexpr int64_t kOwnTokenCapacity = 16384;
 
 struct OwnTokens {
   int64_t m = 0;  // 0: none
@@ -51,14 +54,14 @@ struct OwnTokens {
   }
 };
 
-// What any of them take: kMostOwnTokens, kMostOwnValues.
+// What any of them take: kMostOwnTokens, kOwnTokenCapacity.
 inline constexpr int64_t kMostOwnBytes =
-    OwnTokens::CodesAt(kMostOwnTokens, 0) + kMostOwnValues;
+    OwnTokens::CodesAt(kMostOwnTokens, 0) + kOwnTokenCapacity;
 
 // Whether blocks can have these as their own. Codes are made four at a time and
 // read in whole chunks.
 constexpr bool FitsOwnTokens(int64_t m, int64_t k) {
-  return m > 0 && m <= kMostOwnTokens && m * k <= kMostOwnValues &&
+  return m > 0 && m <= kMostOwnTokens && m * k <= kOwnTokenCapacity &&
          k % kChunkColumns == 0;
 }
 
@@ -68,7 +71,7 @@ inline bool FitsOwnInner(const WeightView& weight) {
          HasWholeQuads(weight.lorc.format, weight.lorc.v, weight.k);
 }
 
-// Has the norm's weights come, which are there before the kernel before this
+// Prefetches the norm's weights, which are there before the kernel before this
 // one is done.
 __device__ inline void PrefetchNorm(const OwnTokens& tokens) {
   constexpr int kLine = 128 / sizeof(float);
@@ -157,7 +160,7 @@ __device__ inline void OwnInner(const LorcView& lorc, const OwnTokens& tokens,
   }
 }
 
-// Has those columns of V come.
+// Prefetches those columns of V into L2.
 __device__ inline void PrefetchFactor(const LorcView& lorc, int64_t k,
                                       int begin, int end) {
   const int bytes = lorc.format == ValueFormat::kE4m3 ? 1 : 2;

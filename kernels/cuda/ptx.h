@@ -74,7 +74,7 @@ ZQFP_PTX void CopyAsync16(void* shared, const void* global);
 ZQFP_PTX void CopyAsync16OrZero(void* shared, const void* global, bool has);
 // As CopyAsync16, of 4 bytes.
 ZQFP_PTX void CopyAsync4(void* shared, const void* global);
-// Has a line of global memory come to the L2.
+// Prefetches a line of global memory into L2.
 ZQFP_PTX void PrefetchL2(const void* global);
 // Closes a group: the copies since the last one.
 ZQFP_PTX void CopyAsyncCommit();

@@ -13,17 +13,6 @@
 
 namespace zqfp::kernels::cuda {
 
-constexpr int64_t ValueBytes(ValueFormat format) {
-  switch (format) {
-    case ValueFormat::kF32:
-      return 4;
-    case ValueFormat::kE4m3:
-      return 1;
-    default:
-      return 2;
-  }
-}
-
 // Whether four values at any multiple of four columns are aligned as one.
 inline bool HasWholeQuads(ValueFormat format, const void* data,
                           int64_t columns) {
@@ -80,6 +69,11 @@ __device__ inline float4 ReadQuad(const void* data, int64_t row,
     value[i] = k + i < columns ? ReadOne<kFormat>(data, begin + i) : 0.0f;
   }
   return make_float4(value[0], value[1], value[2], value[3]);
+}
+
+// Word i of a piece of 16 bytes.
+__device__ inline uint32_t WordOf(const uint4& piece, int i) {
+  return i == 0 ? piece.x : i == 1 ? piece.y : i == 2 ? piece.z : piece.w;
 }
 
 // sum + a . b.

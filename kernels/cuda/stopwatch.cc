@@ -87,14 +87,16 @@ absl::StatusOr<Sampler> MakeSampler(
   const auto enqueue_all = [=, &enqueue] {
     for (int64_t i = 0; i < calls; ++i) enqueue((*call)++);
   };
-  if (as == TimedAs::kLaunches) {
+  std::unique_ptr<RecordedOps> recorded;
+  if (as == TimedAs::kRecordedOps) {
+    ZQFP_ASSIGN_OR_RETURN(recorded, device.Record(enqueue_all));
+  }
+  if (recorded == nullptr) {
     return Sampler([enqueue_all] {
       enqueue_all();
       return absl::OkStatus();
     });
   }
-  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<RecordedOps> recorded,
-                        device.Record(enqueue_all));
   // The first time is another one: it brings the graph to the device.
   ZQFP_RETURN_IF_ERROR(recorded->Enqueue());
   return Sampler([shared = std::shared_ptr<RecordedOps>(std::move(recorded))] {

@@ -56,15 +56,15 @@ absl::Span<const uint8_t> Bytes(const std::vector<T>& values) {
 
 }  // namespace
 
-TensorJobs::TensorJobs(Options options)
-    : options_(std::move(options)),
-      pool_(std::make_unique<kernels::ThreadPool>(
-          options_.num_threads > 0 ? options_.num_threads
-                                   : kernels::PhysicalCores())),
-      exec_{.parallel = pool_->parallel()} {}
+TensorJobs::TensorJobs(Options options) : options_(std::move(options)) {}
 
 absl::StatusOr<TensorJobs> TensorJobs::Create(Options options) {
   TensorJobs jobs(std::move(options));
+  const int wanted = jobs.options_.num_threads;
+  ZQFP_ASSIGN_OR_RETURN(jobs.pool_,
+                        kernels::ThreadPool::Create(
+                            wanted > 0 ? wanted : kernels::PhysicalCores()));
+  jobs.exec_ = {.parallel = jobs.pool_->parallel()};
   ZQFP_ASSIGN_OR_RETURN(jobs.backend_, kernels::SelectBackend());
   return jobs;
 }

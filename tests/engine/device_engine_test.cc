@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
-#include "tests/device_backends.h"
+#include "tests/backends.h"
 #include "tests/engine/tiny.h"
 #include "tokenizer/stream_decoder.h"
 

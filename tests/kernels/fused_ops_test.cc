@@ -111,75 +111,10 @@ TEST_P(FusedOpsTest, ActivateThenQuantize) {
   }
 }
 
-// Queries, keys and pages of one step.
-struct Rotated {
-  Rotated(const KvShape& shape, int64_t num_heads)
-      : random(3),
-        batch(random, {{5, 5}, {1, 9}, {3, 20}, {0, 4}, {1, 1}}, shape),
-        q(RandomFloats(random,
-                       batch.num_tokens() * num_heads * shape.head_dim)),
-        k(RandomFloats(
-            random, batch.num_tokens() * shape.num_kv_heads * shape.head_dim)),
-        v(RandomFloats(random, k.size())) {}
-
-  std::mt19937 random;
-  KvBatch batch;
-  GuardedArray<float> q, k, v;
-
-  StoreKvArgs Store() {
-    return {batch.batch(), k.data(), v.data(), batch.pages()};
-  }
-};
-
-TEST_P(FusedOpsTest, RopeThenStoreKv) {
-  struct Dims {
-    int64_t head, rotary;
-  };
-  for (const ValueFormat format :
-       {ValueFormat::kF32, ValueFormat::kBf16, ValueFormat::kE4m3}) {
-    for (const Dims dims :
-         {Dims{64, 64}, Dims{128, 32}, Dims{96, 96}, Dims{20, 6}, Dims{7, 4}}) {
-      constexpr int64_t kHeads = 6, kKvHeads = 6;
-      const KvShape shape = {format, kKvHeads, 4, dims.head};
-      Rotated wanted(shape, kHeads), found(shape, kHeads), again(shape, kHeads);
-      const int64_t tokens = wanted.batch.num_tokens();
-      const int64_t angles = tokens * dims.rotary / 2;
-      const GuardedArray<float> cos = RandomFloats(wanted.random, angles);
-      const GuardedArray<float> sin = RandomFloats(wanted.random, angles);
-      const auto rotation = [&](int64_t num_heads, GuardedArray<float>& x) {
-        return RopeArgs{.num_tokens = tokens,
-                        .num_heads = num_heads,
-                        .head_dim = dims.head,
-                        .rotary_dim = dims.rotary,
-                        .cos = cos.data(),
-                        .sin = sin.data(),
-                        .x = x.data()};
-      };
-      const Exec exec = MakeExec(
-          {.num_tokens = tokens, .num_heads = kHeads, .head_dim = dims.head});
-      ops().rope(rotation(kHeads, wanted.q), exec);
-      ops().rope(rotation(kKvHeads, wanted.k), exec);
-      ops().store_kv(wanted.Store(), exec);
-      // The emulator's threads take the other direction the second time.
-      for (Rotated* out : {&found, &again}) {
-        fused().rope_store_kv(rotation(kHeads, out->q),
-                              rotation(kKvHeads, out->k), out->Store(), exec);
-      }
-      Wait();
-      const std::string what =
-          fmt::format("{} dims {} of {}", Name(format), dims.rotary, dims.head);
-      for (Rotated* out : {&found, &again}) {
-        ExpectSameBytes(out->q, wanted.q, what);
-        EXPECT_EQ(out->batch.Bytes(), wanted.batch.Bytes()) << what;
-      }
-    }
-  }
-}
-
-// A step of one token a sequence at most, ready for attention.
-struct DecodeStep {
-  DecodeStep(const KvShape& shape, int64_t num_heads, int64_t rotary_dim,
-             const std::vector<Sequence>& sequences)
+// What rope, store_kv and attention of one step read and write.
+struct Step {
+  Step(const KvShape& shape, int64_t num_heads, int64_t rotary_dim,
+       const std::vector<Sequence>& sequences)
       : random(4),
         batch(random, sequences, shape),
         num_heads(num_heads),
@@ -238,6 +173,42 @@ struct DecodeStep {
   }
 };
 
+TEST_P(FusedOpsTest, RopeThenStoreKv) {
+  struct Dims {
+    int64_t head, rotary;
+  };
+  const std::vector<Sequence> sequences = {
+      {5, 5}, {1, 9}, {3, 20}, {0, 4}, {1, 1}};
+  for (const ValueFormat format :
+       {ValueFormat::kF32, ValueFormat::kBf16, ValueFormat::kE4m3}) {
+    for (const Dims dims :
+         {Dims{64, 64}, Dims{128, 32}, Dims{96, 96}, Dims{20, 6}, Dims{7, 4}}) {
+      constexpr int64_t kHeads = 6;
+      const KvShape shape = {format, kHeads, 4, dims.head};
+      Step wanted(shape, kHeads, dims.rotary, sequences);
+      Step found(shape, kHeads, dims.rotary, sequences);
+      Step again(shape, kHeads, dims.rotary, sequences);
+      const Exec exec = MakeExec({.num_tokens = wanted.batch.num_tokens(),
+                                  .num_heads = kHeads,
+                                  .head_dim = dims.head});
+      ops().rope(wanted.Queries(), exec);
+      ops().rope(wanted.Keys(), exec);
+      ops().store_kv(wanted.Store(), exec);
+      // The emulator's threads take the other direction the second time.
+      for (Step* out : {&found, &again}) {
+        fused().rope_store_kv(out->Queries(), out->Keys(), out->Store(), exec);
+      }
+      Wait();
+      const std::string what =
+          fmt::format("{} dims {} of {}", Name(format), dims.rotary, dims.head);
+      for (Step* out : {&found, &again}) {
+        ExpectSameBytes(out->q, wanted.q, what);
+        EXPECT_EQ(out->batch.Bytes(), wanted.batch.Bytes()) << what;
+      }
+    }
+  }
+}
+
 TEST_P(FusedOpsTest, RopeStoreAndAttention) {
   struct Case {
     int64_t head_dim, rotary_dim;
@@ -253,18 +224,17 @@ TEST_P(FusedOpsTest, RopeStoreAndAttention) {
           Case{128, 32, 7, 0}, Case{128, 128, 4, 40}, Case{80, 80, 17, 0},
           Case{256, 64, 4, 0}, Case{264, 0, 2, 40}}) {
       const KvShape shape = {format, 2, 4, c.head_dim};
-      DecodeStep wanted(shape, 2 * c.group, c.rotary_dim, sequences);
-      DecodeStep found(shape, 2 * c.group, c.rotary_dim, sequences);
+      Step wanted(shape, 2 * c.group, c.rotary_dim, sequences);
+      Step found(shape, 2 * c.group, c.rotary_dim, sequences);
       const Exec exec = MakeExec({.num_tokens = wanted.batch.num_tokens(),
                                   .num_heads = 2 * c.group,
                                   .head_dim = c.head_dim});
       const bool has_norms = c.group != 4;
       const HeadNorms norms = has_norms ? found.Norms() : HeadNorms{};
       if (has_norms) {
-        ops().rms_norm(
-            DecodeStep::NormOf(wanted.Queries(), wanted.q_norm.data()), exec);
-        ops().rms_norm(DecodeStep::NormOf(wanted.Keys(), wanted.k_norm.data()),
+        ops().rms_norm(Step::NormOf(wanted.Queries(), wanted.q_norm.data()),
                        exec);
+        ops().rms_norm(Step::NormOf(wanted.Keys(), wanted.k_norm.data()), exec);
       }
       ops().rope(wanted.Queries(), exec);
       ops().rope(wanted.Keys(), exec);
@@ -289,7 +259,7 @@ TEST_P(FusedOpsTest, RopeStoreAndAttentionLeavesOtherStepsApart) {
   const auto takes = [&](const std::vector<Sequence>& sequences, int64_t group,
                          int64_t head_dim, int64_t rotary) {
     const KvShape shape = {ValueFormat::kE4m3, 1, 4, head_dim};
-    DecodeStep step(shape, group, rotary, sequences);
+    Step step(shape, group, rotary, sequences);
     return fused().takes_rope_store_attention({}, step.Queries(), step.Keys(),
                                               step.Store(), step.Attend(0));
   };

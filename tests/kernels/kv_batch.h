@@ -143,17 +143,12 @@ class KvBatch {
     const auto page_size = static_cast<int32_t>(shape_.page_size);
     return (sequence.context_len + page_size - 1) / page_size;
   }
-  int64_t ElementBytes() const {
-    return shape_.format == ValueFormat::kF32    ? 4
-           : shape_.format == ValueFormat::kBf16 ? 2
-                                                 : 1;
-  }
   // Slots that nobody wrote hold NaNs (0xff.. is one in every format): reading
   // beyond a sequence's end poisons the result.
   void Allocate(int64_t num_pages) {
     num_pages_ = num_pages;
     const int64_t rows = num_pages * shape_.num_kv_heads * shape_.page_size;
-    const int64_t bytes = rows * shape_.head_dim * ElementBytes();
+    const int64_t bytes = rows * shape_.head_dim * ValueBytes(shape_.format);
     k_ = GuardedArray<uint8_t>(bytes, 0xff);
     v_ = GuardedArray<uint8_t>(bytes, 0xff);
     const bool scaled = shape_.format == ValueFormat::kE4m3;

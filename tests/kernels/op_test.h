@@ -16,7 +16,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/thread_pool.h"
-#include "tests/device_backends.h"
+#include "tests/backends.h"
 #include "tests/kernels/error_bound.h"
 #include "tests/kernels/guarded_array.h"
 

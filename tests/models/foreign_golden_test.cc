@@ -16,6 +16,7 @@
 #include "models/weights.h"
 #include "nlohmann/json.hpp"
 #include "tests/assets.h"
+#include "tests/backends.h"
 #include "tests/models/sequence_runner.h"
 #include "xxhash.h"
 
@@ -126,7 +127,7 @@ TEST_P(ForeignGoldenTest, LogitsOfEveryBackend) {
   const json golden = Golden(GetParam());
   const auto prompt = golden["prompt"].get<std::vector<int32_t>>();
   const size_t rows = golden["logits"].size();
-  for (const std::string& backend : kernels::RunnableBackends()) {
+  for (const std::string& backend : testing::Backends()) {
     const auto model = Model::Load(
         Directory(GetParam()), {.num_threads = 2,
                                 .backend = backend,

@@ -16,6 +16,7 @@
 #include "models/model.h"
 #include "models/quantize/quantize_checkpoint.h"
 #include "tests/assets.h"
+#include "tests/backends.h"
 #include "tests/models/gguf_file.h"
 #include "tests/models/logit_bound.h"
 #include "tests/models/safetensors_file.h"
@@ -72,7 +73,7 @@ class GgufGoldenTest : public ::testing::TestWithParam<const char*> {};
 TEST_P(GgufGoldenTest, LogitsAndGreedyIdsOfEveryBackend) {
   const json& golden = Golden()["models"][GetParam()];
   const auto prompt = golden["prompt"].get<std::vector<int32_t>>();
-  for (const std::string& backend : kernels::RunnableBackends()) {
+  for (const std::string& backend : testing::Backends()) {
     const auto model =
         Model::Load(GoldenFile(std::string(GetParam()) + ".gguf"),
                     {.num_threads = 2, .backend = backend});

@@ -11,6 +11,7 @@
 #include "models/model.h"
 #include "nlohmann/json.hpp"
 #include "tests/assets.h"
+#include "tests/backends.h"
 #include "tests/models/logit_bound.h"
 #include "tests/models/sequence_runner.h"
 
@@ -45,7 +46,7 @@ TEST_P(GoldenTest, LogitsAndGreedyIdsOfEveryBackend) {
   const std::string directory = SourcePath("tests/golden/models/" + GetParam());
   const json golden = ReadJson(directory + "/golden.json");
   const auto prompt = golden["prompt"].get<std::vector<int32_t>>();
-  for (const std::string& backend : kernels::RunnableBackends()) {
+  for (const std::string& backend : testing::Backends()) {
     const auto model =
         Model::Load(directory, {.num_threads = 2, .backend = backend});
     ASSERT_TRUE(model.ok()) << model.status();
@@ -108,7 +109,7 @@ TEST(RealModelsTest, LossAndGreedyIdsEqualHuggingFace) {
   for (const auto& [name, want] : golden.items()) {
     const std::string directory = AssetPath("models/" + name);
     if (directory.empty()) GTEST_SKIP() << "not run: no " << name;
-    for (const std::string& backend : kernels::RunnableBackends()) {
+    for (const std::string& backend : testing::Backends()) {
       const auto model =
           Model::Load(directory, {.num_threads = 2, .backend = backend});
       ASSERT_TRUE(model.ok()) << model.status();

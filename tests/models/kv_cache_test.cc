@@ -22,10 +22,6 @@ Config MakeConfig(int64_t layers, int64_t kv_heads, int64_t head_dim) {
   return config;
 }
 
-int64_t ValueBytes(ValueFormat format) {
-  return format == ValueFormat::kF32 ? 4 : format == ValueFormat::kBf16 ? 2 : 1;
-}
-
 // K, V and scales of all layers as [begin, end) in memory.
 std::vector<std::pair<const char*, const char*>> Regions(const KvCache& cache,
                                                          int64_t layers) {
@@ -39,8 +35,8 @@ std::vector<std::pair<const char*, const char*>> Regions(const KvCache& cache,
       const char* begin = static_cast<const char*>(data);
       regions.emplace_back(begin, begin + bytes);
     };
-    add(view.k, values * ValueBytes(view.format));
-    add(view.v, values * ValueBytes(view.format));
+    add(view.k, values * kernels::ValueBytes(view.format));
+    add(view.v, values * kernels::ValueBytes(view.format));
     if (view.k_scale != nullptr) add(view.k_scale, scales * 4);
     if (view.v_scale != nullptr) add(view.v_scale, scales * 4);
   }
@@ -72,7 +68,7 @@ TEST(KvCache, LayersAreApartAlignedZeroAndWritable) {
   }
 }
 
-// Section 6 of numerics.md: per token and head head_dim values, and for e4m3
+// By its definition: per token and head head_dim values, and for e4m3
 // one f32 scale, of K and of V.
 TEST(KvCache, PageBytesAreTheSumOfItsParts) {
   const Config config = MakeConfig(2, 4, 16);

@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/thread_pool.h"
 #include "tests/assets.h"
+#include "tests/backends.h"
 #include "tests/models/safetensors_file.h"
 #include "tests/models/sequence_runner.h"
 
@@ -78,6 +79,22 @@ TEST(ModelForward, CallsMeanwhileOnce) {
   step.batch.token_ids[1] = -1;
   EXPECT_FALSE(run().ok());
   EXPECT_EQ(calls, 1);
+}
+
+// Asked before every layer; what was cut short can be run again.
+TEST(ModelForward, EndsBetweenTwoLayersWhereItIsToldTo) {
+  Step step, whole;
+  EXPECT_EQ(whole.Run(), absl::OkStatus());
+  const int64_t layers = step.model->config().num_layers;
+  for (int64_t most = 0; most <= layers; ++most) {
+    int64_t asked = 0;
+    const absl::Status status =
+        step.model->Forward(step.batch, step.cache, absl::MakeSpan(step.logits),
+                            {}, [&] { return asked++ < most; });
+    EXPECT_EQ(absl::IsCancelled(status), most < layers) << status;
+    EXPECT_EQ(asked, std::min(most + 1, layers));
+  }
+  EXPECT_EQ(step.logits, whole.logits);
 }
 
 // The host has all logits at hand.
@@ -221,7 +238,7 @@ TEST(ModelLoad, RefusesOptionsThatCannotBe) {
 }
 
 TEST(ModelLoad, StrictAcceptsWhatServesEveryOp) {
-  for (const std::string& backend : kernels::RunnableBackends()) {
+  for (const std::string& backend : testing::Backends()) {
     const auto model =
         Model::Load(Golden("llama_mha"),
                     {.num_threads = 1, .backend = backend, .strict = true});

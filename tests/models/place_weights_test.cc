@@ -13,7 +13,7 @@
 
 #include "kernels/backend.h"
 #include "models/model.h"
-#include "tests/device_backends.h"
+#include "tests/backends.h"
 #include "tests/models/editable_checkpoint.h"
 #include "tests/models/sequence_runner.h"
 
@@ -161,9 +161,9 @@ TEST_F(PlacedModel, TheHostSaysThatItHasNoSuchOption) {
       return std::string(model.status().message());
     };
     EXPECT_EQ(message({.backend = "reference", .fp8_fast_accum = true}),
-              "--fp8_fast_accum: want a CUDA device, found the CPU");
+              "fp8_fast_accum: want a CUDA device, found the CPU");
     EXPECT_EQ(message({.device = "cpu", .resident_fp8 = true}),
-              "--resident_fp8: want a CUDA device, found the CPU");
+              "resident_fp8: want a CUDA device, found the CPU");
   }
 }
 

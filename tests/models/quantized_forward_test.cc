@@ -9,6 +9,7 @@
 
 #include "kernels/backend.h"
 #include "models/model.h"
+#include "tests/backends.h"
 #include "tests/models/exact_forward.h"
 #include "tests/models/sequence_runner.h"
 
@@ -85,7 +86,7 @@ TEST_P(QuantizedForward, LogitsAreTheDefinitionsOnEveryBackend) {
   for (const auto& row : prompt.logits) {
     for (const double logit : row) largest = std::max(largest, fabs(logit));
   }
-  for (const std::string& backend : kernels::RunnableBackends()) {
+  for (const std::string& backend : testing::Backends()) {
     const auto model =
         Model::Load(directory.path(), {.num_threads = 2, .backend = backend});
     ASSERT_TRUE(model.ok()) << model.status();

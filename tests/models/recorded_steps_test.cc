@@ -12,7 +12,7 @@
 #include "kernels/backend.h"
 #include "models/model.h"
 #include "tests/assets.h"
-#include "tests/device_backends.h"
+#include "tests/backends.h"
 #include "tests/models/sequence_runner.h"
 
 namespace zqfp {

@@ -111,5 +111,33 @@ TEST(Rope, DynamicScalingBeginsBeyondTheTrainedContext) {
   }
 }
 
+// Looked up or not, in whatever order they are asked for.
+TEST(Rope, AnglesAreThoseOfTheLengthAndPosition) {
+  RopeConfig plain;
+  RopeConfig dynamic = {.scaling = RopeScaling::kDynamic,
+                        .factor = 4,
+                        .original_max_positions = 20};
+  RopeConfig longrope = {.scaling = RopeScaling::kLongrope,
+                         .factor = 4,
+                         .original_max_positions = 20,
+                         .short_factor = {1, 1, 1.5, 2},
+                         .long_factor = {1, 2, 5, 9}};
+  for (const RopeConfig& rope : {plain, dynamic, longrope}) {
+    RopeAngles angles(rope, 8);
+    for (const int64_t length : {1, 30, 20, 21, 30, 5, 40}) {
+      for (const int64_t position : {length - 1, int64_t{0}, length / 2}) {
+        float cos[4], sin[4], wanted_cos[4], wanted_sin[4];
+        angles.Fill(length, position, cos, sin);
+        RopeRow(ComputeRopeFrequencies(rope, 8, length), position, wanted_cos,
+                wanted_sin);
+        for (int i = 0; i < 4; ++i) {
+          EXPECT_EQ(cos[i], wanted_cos[i]) << length << " " << position;
+          EXPECT_EQ(sin[i], wanted_sin[i]) << length << " " << position;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace zqfp

@@ -148,8 +148,8 @@ TEST(InspectCommand, FullPrecisionModelsToo) {
 
 // What only a GPU does is refused on the CPU, by every program.
 TEST(InspectCommand, OptionsOfAGpuWantOne) {
-  for (const std::string flag : {"--fp8_fast_accum", "--resident_fp8"}) {
-    const std::string arguments = " --device cpu " + flag;
+  for (const std::string flag : {"fp8_fast_accum", "resident_fp8"}) {
+    const std::string arguments = " --device cpu --" + flag;
     for (const Outcome& outcome :
          {Inspect("--explain" + arguments),
           RunProgram("zqfp-run", "--prompt Hello" + arguments),

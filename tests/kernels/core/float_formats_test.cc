@@ -47,7 +47,7 @@ const std::vector<SmallFormat>& SmallFormats() {
   return formats;
 }
 
-// The definition of numerics.md, section 1, by ldexp.
+// The definition, by ldexp.
 double ByFields(const SmallFormat& format, int code) {
   const int mantissa = code % (1 << format.mantissa_bits);
   const int exponent =
@@ -179,8 +179,8 @@ TEST(FloatFormatsTest, SpecialCodes) {
   EXPECT_EQ(E4m3ToFloat(8), std::ldexp(1.0, -6));
 }
 
-// numerics.md, section 2: value * 2^(6 - shift) is an e4m3 value for shifts 0
-// to 14 and for no more.
+// FORMAT.md: value * 2^(6 - shift) is an e4m3 value for shifts 0 to 14 and for
+// no more.
 TEST(FloatFormatsTest, ShiftsZeroToFourteenAreExact) {
   for (int shift = 0; shift <= 14; ++shift) {
     for (uint8_t code = 0; code < 16; ++code) {

@@ -148,6 +148,34 @@ TEST_P(ThreadPoolTest, IdleUsesNoProcessor) {
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Range(1, 9));
 
+TEST(ThreadPoolTest, RefusesWhatCannotBeHad) {
+  EXPECT_THAT(std::string(ThreadPool::Create(0).status().message()),
+              testing::HasSubstr("want 1 .. 1024, found 0"));
+  EXPECT_FALSE(ThreadPool::Create(kMaxThreads + 1).ok());
+  ASSERT_TRUE(ThreadPool::Create(3).ok());
+  EXPECT_EQ((*ThreadPool::Create(3))->num_threads(), 3);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Where the system gives fewer threads, Create says so and loops run on those.
+TEST(ThreadPoolDeathTest, FewerThreads) {
+  const auto limited = [] {
+    const rlimit few = {64 << 20, 64 << 20};  // stacks have 8 MB each
+    setrlimit(RLIMIT_DATA, &few);
+    ThreadPool pool(64);
+    std::atomic<int64_t> sum = 0;
+    ParallelFor({.parallel = pool.parallel()}, 1000, 1,
+                [&](int64_t begin, int64_t end, int) { sum += end - begin; });
+    const bool is_right =
+        pool.num_threads() < 64 && sum == 1000 &&
+        absl::IsResourceExhausted(ThreadPool::Create(64).status());
+    _exit(is_right ? 0 : 1);
+  };
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(limited(), testing::ExitedWithCode(0), "");
+}
+#endif
+
 TEST(PhysicalCoresTest, AtLeastOneAtMostTheMachine) {
   EXPECT_GE(PhysicalCores(), 1);
   EXPECT_LE(PhysicalCores(),

@@ -270,7 +270,8 @@ TEST_P(MatmulFp8Test, FastSumsWhereTheyAreAskedFor) {
     changed += fast[i] != promoted[i] ? 1 : 0;
     if (i >= 128 * n) ASSERT_EQ(fast[i], promoted[i]);
   }
-  EXPECT_GT(changed, IsOnChip() ? 0 : 100 * n);
+  // On a chip one kernel may serve both.
+  if (!IsOnChip()) EXPECT_GT(changed, 100 * n);
 }
 
 TEST_P(MatmulFp8Test, SaysHowItMultiplies) {
