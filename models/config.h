@@ -77,9 +77,16 @@ struct RopeConfig {
     return scaling == RopeScaling::kDynamic ||
            scaling == RopeScaling::kLongrope;
   }
+  // Whether a sequence of one length turns its keys as one of another.
+  bool has_same_angles(int64_t length, int64_t other) const {
+    const bool is_beyond = length > original_max_positions;
+    return !depends_on_length() || length == other ||
+           (is_beyond == (other > original_max_positions) &&
+            (!is_beyond || scaling == RopeScaling::kLongrope));
+  }
 };
 
-// Constraint on the group scales of e2m1 weights (numerics.md, section 2).
+// Constraint on the group scales of e2m1 weights (FORMAT.md).
 enum class ScaleConstraint : uint8_t { kFree, kM1, kM2 };
 
 // Storage of the output projection.
@@ -94,7 +101,7 @@ struct LorcConfig {
   kernels::ValueFormat format = kernels::ValueFormat::kE4m3;  // or kBf16
 };
 
-// "quantization_config" with quant_method zqfp (numerics.md, section 8).
+// "quantization_config" with quant_method zqfp (FORMAT.md).
 struct QuantizationConfig {
   LinearFormat weights = LinearFormat::kE2m1;
   int64_t group_size = 0;                                  // e2m1

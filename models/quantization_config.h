@@ -2,7 +2,7 @@
 #ifndef ZQFP_MODELS_QUANTIZATION_CONFIG_H_
 #define ZQFP_MODELS_QUANTIZATION_CONFIG_H_
 
-// "quantization_config" of config.json (numerics.md, section 8).
+// "quantization_config" of config.json (FORMAT.md).
 
 #include <optional>
 

@@ -43,7 +43,7 @@ struct LinearScheme {
   bool is_dense() const { return IsInteger(grid.format); }
 };
 
-// A linear as its tensors on disk (numerics.md, section 8).
+// A linear as its tensors on disk (FORMAT.md).
 struct QuantizedLinear {
   struct Piece {
     TensorPlan plan;

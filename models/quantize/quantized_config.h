@@ -12,9 +12,9 @@
 
 namespace zqfp {
 
-// The input's config.json, in its order, with quantization_config (numerics.md,
-// section 8) added: `kept` are the linears left as they were. A simulation is
-// no quantized model to a loader; it gets "zqfp_simulation" instead.
+// The input's config.json, in its order, with quantization_config (FORMAT.md)
+// added: `kept` are the linears left as they were. A simulation is no quantized
+// model to a loader; it gets "zqfp_simulation" instead.
 absl::StatusOr<std::string> MakeConfigText(
     const QuantizeOptions& options, const std::vector<std::string>& kept);
 

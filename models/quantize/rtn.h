@@ -2,8 +2,8 @@
 #ifndef ZQFP_MODELS_QUANTIZE_RTN_H_
 #define ZQFP_MODELS_QUANTIZE_RTN_H_
 
-// Round to nearest: from f32 rows to the codes and scales of numerics.md,
-// sections 2 and 8. Scales come from the weights alone.
+// Round to nearest: from f32 rows to the codes and scales of FORMAT.md.
+// Scales come from the weights alone.
 
 #include <stdint.h>
 

@@ -2,7 +2,7 @@
 #ifndef ZQFP_TESTS_MODELS_EXACT_FORMATS_H_
 #define ZQFP_TESTS_MODELS_EXACT_FORMATS_H_
 
-// The number formats of numerics.md, section 1, in f64: written from their
+// The number formats of models/FORMAT.md in f64: written from their
 // definitions, none of it shared with the product.
 
 #include <stdint.h>

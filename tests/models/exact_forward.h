@@ -2,8 +2,8 @@
 #ifndef ZQFP_TESTS_MODELS_EXACT_FORWARD_H_
 #define ZQFP_TESTS_MODELS_EXACT_FORWARD_H_
 
-// ExactForward: a quantized Llama in f64, written down from numerics.md
-// (sections 1 to 3 and 8) without any of the product's kernels or views.
+// ExactForward: a quantized Llama in f64, written down from FORMAT.md
+// without any of the product's kernels or views.
 
 #include <algorithm>
 #include <bit>

@@ -287,7 +287,7 @@ TEST(QuantizedWeights, AnotherGroupSizeThanTheTensorsIsRefused) {
                     HasSubstr("[32, 2]")));
 }
 
-// numerics.md, section 8, counted by hand for one tiny model: 4 bits a weight,
+// FORMAT.md, counted by hand for one tiny model: 4 bits a weight,
 // a byte a group, four a row, and an e4m3 head.
 TEST(QuantizedWeights, StreamedBytesAreWhatATokenReads) {
   const ScratchDirectory directory;

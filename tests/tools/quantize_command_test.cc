@@ -175,7 +175,7 @@ TEST(QuantizeCommandTest, AFullDiskAndCtrlCLeaveNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
 }
 
-// The recipe and data of numerics.md, section 7: GPTQ with weighted low-rank
+// The recipe and data of an independent program: GPTQ with weighted low-rank
 // compensation brings M2 weights in groups of 32 most of the way from .8464,
 // where rounding to nearest leaves the loss, to the .7787 of f32.
 TEST(QuantizeCommandTest, GptqReachesTheReferenceLoss) {

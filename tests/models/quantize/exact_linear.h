@@ -3,7 +3,7 @@
 #define ZQFP_TESTS_MODELS_QUANTIZE_EXACT_LINEAR_H_
 
 // What the tensors of a quantized linear stand for, in f64, and what its error
-// costs: written from numerics.md, sections 2, 4 and 8.
+// costs: written from models/FORMAT.md.
 
 #include <string.h>
 

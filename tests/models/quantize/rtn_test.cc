@@ -46,7 +46,7 @@ std::vector<float> RandomWeights(int64_t n, int64_t k, int seed) {
   return weights;
 }
 
-// The weights that the stored rows stand for, by the formula of numerics.md.
+// The weights that the stored rows stand for, by the formula of FORMAT.md.
 std::vector<double> Dequantize(const E2m1Rows& rows, int64_t n, int64_t k,
                                int64_t group_size) {
   const int64_t groups = NumGroups(k, group_size);
@@ -100,7 +100,7 @@ double PlainStep(const float* values, int64_t count) {
   return largest / 6.0f;
 }
 
-// Error of one row by the definition in numerics.md, section 2.
+// Error of one row by the definition in FORMAT.md.
 double BruteForceRow(const float* row, int64_t k, const ScaleOptions& options) {
   const bool is_search = options.rounding == ScaleRounding::kSearch;
   std::vector<double> plain;
