@@ -63,7 +63,8 @@ void RoundInt8(const float* x, int64_t dim, float* y) {
     low = std::min(low, x[i]);
     high = std::max(high, x[i]);
   }
-  const float scale = high == low ? 1.0f : (high - low) / 255;
+  const auto step = static_cast<float>((double{high} - low) / 255);
+  const float scale = step > 0 ? step : 1.0f;  // as RoundScaled
   const float zero = std::nearbyint(-low / scale);
   for (int64_t i = 0; i < dim; ++i) {
     const float code = std::nearbyint(x[i] / scale) + zero;

@@ -49,14 +49,16 @@ class LateScales {
   // `columns` is the group's part of the weights of now, [columns, n].
   void ChooseGroup(int64_t group, const float* columns,
                    const kernels::Exec& exec);
-  // m1, m2: row scales and shifts from the exponents.
+  // m1, m2: row scales and shifts from the exponents; how many were clamped.
   void End();
 
  private:
   struct Row {
     float mantissa = 1;
+    int least = 0;  // that a group may have, whichever come first
     int lowest = std::numeric_limits<int>::max();  // of the groups so far
     int highest = std::numeric_limits<int>::min();
+    int num_clamped = 0;
   };
   bool constrained() const {
     return options_.constraint != ScaleConstraint::kFree;
@@ -79,8 +81,14 @@ void LateScales::Begin(absl::Span<const float> weights,
   kernels::ParallelFor(exec, grid_.n, 1, [&](int64_t begin, int64_t end, int) {
     ScaleSearch search(options_, grid_.k, importance_);
     for (int64_t i = begin; i < end; ++i) {
-      rows_[static_cast<size_t>(i)].mantissa =
+      const ScaleSearch::RowStart start =
           search.ChooseMantissa(weights.data() + i * grid_.k);
+      // One octave for what the sweep may add to the largest group.
+      rows_[static_cast<size_t>(i)] = {
+          .mantissa = start.mantissa,
+          .least = start.top == ScaleSearch::kNoExponent
+                       ? 0
+                       : start.top - (kernels::kMaxShift - 1)};
     }
   });
 }
@@ -91,13 +99,15 @@ float LateScales::ConstrainedStep(ScaleSearch& search, int64_t group,
   int& exponent =
       exponent_[static_cast<size_t>(row * grid_.num_groups() + group)];
   const bool first = own.lowest > own.highest;
-  const ScaleSearch::Exponents allowed =
-      first ? ScaleSearch::Exponents{std::numeric_limits<int>::min(),
-                                     std::numeric_limits<int>::max()}
-            : ScaleSearch::Exponents{own.highest - kernels::kMaxShift,
-                                     own.lowest + kernels::kMaxShift};
-  exponent = search.ChooseExponent(group, values, own.mantissa, allowed);
-  if (exponent == ScaleSearch::kNoExponent) return 1;  // nothing but zeros yet
+  const int wanted = search.ChooseExponent(group, values, own.mantissa);
+  exponent = wanted;
+  if (wanted == ScaleSearch::kNoExponent) return 1;  // nothing but zeros yet
+  exponent = std::max(wanted, own.least);
+  if (!first) {
+    exponent = std::clamp(exponent, own.highest - kernels::kMaxShift,
+                          own.lowest + kernels::kMaxShift);
+  }
+  own.num_clamped += exponent != wanted ? 1 : 0;
   own.lowest = std::min(own.lowest, exponent);
   own.highest = std::max(own.highest, exponent);
   return std::ldexp(own.mantissa, exponent);
@@ -129,6 +139,8 @@ void LateScales::End() {
   for (int64_t i = 0; i < grid_.n; ++i) {
     const Row& own = rows_[static_cast<size_t>(i)];
     const bool empty = own.lowest > own.highest;
+    grid_.clamped_groups += own.num_clamped;
+    grid_.clamped_rows += own.num_clamped > 0 ? 1 : 0;
     grid_.row_scale[static_cast<size_t>(i)] =
         empty ? 1.0f : std::ldexp(own.mantissa, own.highest);
     for (int64_t g = 0; g < groups; ++g) {

@@ -35,8 +35,8 @@ RoundedWeights RoundToNearest(WeightGrid grid, absl::Span<const float> weights,
 
 // `factors` of the Hessian of what the matrix [n, k] reads. In the order of the
 // activations the steps of all groups are chosen first, from the weights as
-// they are; as stored, each group's when the sweep reaches it, within 14 shifts
-// of the row's others.
+// they are; as stored, each group's of e2m1 when the sweep reaches it, within
+// 14 shifts of the row's others.
 RoundedWeights Gptq(const GridOptions& options, absl::Span<const float> weights,
                     const HessianFactors& factors,
                     const QuantizeMachine& machine);

@@ -159,20 +159,25 @@ float ScaleSearch::SearchFree(int64_t group) const {
   return best_step;
 }
 
-float ScaleSearch::ChooseMantissa(const float* row) {
+ScaleSearch::RowStart ScaleSearch::ChooseMantissa(const float* row) {
   LoadMagnitudes(row);
   mantissa_ = 1.0f;
-  if (options_.constraint != ScaleConstraint::kM2) return mantissa_;
-  if (options_.rounding == ScaleRounding::kSearch) {
-    SearchExponents();
-  } else {
-    RoundExponents();
+  if (options_.constraint == ScaleConstraint::kM2) {
+    if (options_.rounding == ScaleRounding::kSearch) {
+      SearchExponents();
+    } else {
+      RoundExponents();
+    }
   }
-  return mantissa_;
+  int top = kNoExponent;
+  for (const float plain : plain_) {
+    if (plain > 0) top = std::max(top, UpperExponent(plain, mantissa_));
+  }
+  return {mantissa_, top};
 }
 
 int ScaleSearch::ChooseExponent(int64_t group, const float* values,
-                                float mantissa, Exponents allowed) {
+                                float mantissa) {
   LoadGroup(group, values);
   const float plain = plain_[static_cast<size_t>(group)];
   if (plain == 0) return kNoExponent;
@@ -183,7 +188,7 @@ int ScaleSearch::ChooseExponent(int64_t group, const float* values,
   } else if (options_.rounding == ScaleRounding::kNearest) {
     exponent = RatioExponent(plain, mantissa, options_.rounding);
   }
-  return std::clamp(exponent, allowed.lowest, allowed.highest);
+  return exponent;
 }
 
 float ScaleSearch::ChooseFreeStep(int64_t group, const float* values) {

@@ -2,7 +2,7 @@
 #ifndef ZQFP_MODELS_QUANTIZE_SCALE_SEARCH_H_
 #define ZQFP_MODELS_QUANTIZE_SCALE_SEARCH_H_
 
-// How the scales of one weight row are chosen (numerics.md, section 2).
+// How the scales of one weight row are chosen (FORMAT.md).
 //
 // A "step" is what one e2m1 unit is worth: w = step * e2m1(code). The plain
 // step of a group is max|w| / 6, with which nothing clips. Searches look at
@@ -59,17 +59,16 @@ class ScaleSearch {
   const RowScales& Choose(const float* row);
 
   // For scales that are chosen group by group while the weights still move:
-  // the row's mantissa first (m1, m2), then the step of a group by its values
-  // of now. Exponents of one row stay within [lowest, highest]. An empty group
+  // the row's mantissa first (m1, m2), and the exponent with which none of its
+  // groups clips; then the step of a group by its values of now. What is empty
   // gives 0 or kNoExponent.
   static constexpr int kNoExponent = std::numeric_limits<int>::min();
-  float ChooseMantissa(const float* row);
-  struct Exponents {
-    int lowest;
-    int highest;
+  struct RowStart {
+    float mantissa;
+    int top;
   };
-  int ChooseExponent(int64_t group, const float* values, float mantissa,
-                     Exponents allowed);
+  RowStart ChooseMantissa(const float* row);
+  int ChooseExponent(int64_t group, const float* values, float mantissa);
   float ChooseFreeStep(int64_t group, const float* values);
 
  private:

@@ -41,7 +41,7 @@ struct WeightGrid {
   std::vector<float> zero;       // [num_groups, n]  int4, int8: a code
   std::vector<float> row_scale;  // [n]              e2m1 m1, m2
   std::vector<uint8_t> shift;    // [n, num_groups]  e2m1 m1, m2
-  int64_t clamped_groups = 0;    // steps raised by the window of shifts
+  int64_t clamped_groups = 0;    // steps moved by the window of shifts
   int64_t clamped_rows = 0;
 
   int64_t num_groups() const { return (k + group_size - 1) / group_size; }

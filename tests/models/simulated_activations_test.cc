@@ -36,6 +36,11 @@ TEST(SimulatedActivationsTest, ByHand) {
               ElementsAre(448, 16, -18, 0.0f));
   EXPECT_THAT(Round(ActivationFormat::kE5m2, {-57344, 9, 11, 5}),
               ElementsAre(-57344, 8, 12, 5));
+  // Next to nothing is nothing, and the widest range has no infinity in it.
+  EXPECT_THAT(Round(ActivationFormat::kInt8, {0, 1e-43f}), ElementsAre(0, 0));
+  for (const float y : Round(ActivationFormat::kInt8, {-3e38f, 3e38f})) {
+    EXPECT_TRUE(std::isfinite(y));
+  }
   // min -1, max 254: one unit is 1, ties go to even.
   EXPECT_THAT(Round(ActivationFormat::kInt8, {-1, 254, 2.5f, 3.5f, -0.25f}),
               ElementsAre(-1, 254, 2, 4, 0));

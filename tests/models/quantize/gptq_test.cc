@@ -190,6 +190,33 @@ TEST(GptqTest, ScalesStayWithinTheWindow) {
   }
 }
 
+// A group that is next to nothing leaves the steps of the others alone, also
+// where its own is chosen first.
+TEST(GptqTest, ATinyFirstGroupClipsNoOther) {
+  for (const ScaleConstraint constraint :
+       {ScaleConstraint::kM1, ScaleConstraint::kM2}) {
+    CalibratedMatrix m(16, 256, 400);
+    for (int64_t i = 0; i < m.n * m.k; ++i) {
+      if (i % m.k < 32) m.weights[i] = std::ldexp(m.weights[i], -24);
+    }
+    const auto error = [&](ColumnOrder order) {
+      const RoundedWeights found =
+          RunGptq(m, Grid(GridFormat::kE2m1, 32, constraint), order);
+      EXPECT_EQ(found.grid.clamped_rows, m.n);
+      EXPECT_EQ(found.grid.clamped_groups, m.n);
+      double squares = 0, all = 0;
+      for (int64_t i = 0; i < m.n * m.k; ++i) {
+        const double off = found.values[i] - m.weights[i];
+        squares += off * off;
+        all += double{m.weights[i]} * m.weights[i];
+      }
+      return squares / all;
+    };
+    EXPECT_LT(error(ColumnOrder::kAsStored),
+              1.5 * error(ColumnOrder::kByActivation));
+  }
+}
+
 TEST(GptqTest, DoesNotDependOnTheNumberOfThreads) {
   const CalibratedMatrix m(130, 200, 300);
   for (const ColumnOrder order :
