@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <set>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "engine/page_allocator.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
@@ -46,7 +48,9 @@ struct Running {
   Clock::time_point submitted, scheduled, first_token, last_token;
   bool begun = false;  // was in a step
   bool done = false;
-  std::optional<int32_t> unread;  // its newest id, whose text is not out yet
+  bool receiver_failed = false;  // on_text threw
+  std::optional<int32_t>
+      pending_id;  // its newest id, whose text is not out yet
 
   Running(const Tokenizer* tokenizer, Request request)
       : options(std::move(request.options)),
@@ -105,15 +109,17 @@ struct Engine::State {
   Running* Of(const Sequence* sequence) const;
   absl::Status Check(const Request& request) const;
   void ApplyCancels();
+  int64_t RopeLength(const Sequence& sequence, int64_t context) const;
   absl::Status RunModel(const std::vector<ScheduledChunk>& step,
                         const std::vector<Running*>& of_chunk);
   absl::StatusOr<int32_t> Choose(Running* request, size_t row);
   void HandleRow(Running* request, size_t row);
   void HandleToken(Running* request, int32_t id);
-  std::optional<FinishReason> Read(Running* request);
-  void ReadAll();
-  bool Emit(Running* request, const std::string& text);
+  std::optional<FinishReason> StreamPending(Running* request);
+  void StreamAllPending();
+  std::optional<FinishReason> Emit(Running* request, const std::string& text);
   void Finish(Running* request, FinishReason reason);
+  void Drop(RequestId id);
   bool IsEnd(const Running& request, int32_t id) const;
 };
 
@@ -177,6 +183,15 @@ void Engine::State::ApplyCancels() {
   }
 }
 
+// Dynamic scaling turns every new key by the length of its time, longrope all
+// by that of the whole sequence, as Hugging Face's generate does.
+int64_t Engine::State::RopeLength(const Sequence& sequence,
+                                  int64_t context) const {
+  return model->config().rope.scaling == RopeScaling::kLongrope
+             ? std::ssize(sequence.ids)
+             : std::max(sequence.prompt_tokens, context);
+}
+
 // Lays the chunks out as one ragged batch and runs it; meanwhile the texts of
 // the step before go out.
 absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step,
@@ -197,7 +212,7 @@ absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step,
     const int64_t context = chunk.begin + chunk.count;
     batch.context_len.push_back(static_cast<int32_t>(context));
     batch.rope_length.push_back(
-        static_cast<int32_t>(std::max(sequence.prompt_tokens, context)));
+        static_cast<int32_t>(RopeLength(sequence, context)));
     const size_t row = batch.page_table.size();
     batch.page_table.resize(row + static_cast<size_t>(batch.page_table_stride));
     std::copy(sequence.pages.begin(), sequence.pages.end(),
@@ -208,7 +223,7 @@ absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step,
           static_cast<float>(of_chunk[i]->options.sampling.temperature));
     }
   }
-  const auto meanwhile = [this] { ReadAll(); };
+  const auto meanwhile = [this] { StreamAllPending(); };
   const size_t rows = batch.logit_rows.size();
   const auto vocab_size = static_cast<size_t>(model->config().vocab_size);
   top.clear();
@@ -218,7 +233,10 @@ absl::Status Engine::State::RunModel(const std::vector<ScheduledChunk>& step,
     return model->ForwardTop(batch, *cache, absl::MakeSpan(top), meanwhile);
   }
   logits.resize(rows * vocab_size);
-  return model->Forward(batch, *cache, absl::MakeSpan(logits), meanwhile);
+  // A prompt of a large model takes the host seconds.
+  const auto goes_on = [this] { return !cancel_all.load(); };
+  return model->Forward(batch, *cache, absl::MakeSpan(logits), meanwhile,
+                        goes_on);
 }
 
 bool Engine::State::IsEnd(const Running& request, int32_t id) const {
@@ -269,7 +287,7 @@ void Engine::State::HandleToken(Running* request, int32_t id) {
   request->sampler.AddOutput(id);
   request->sequence.ids.push_back(id);
   request->generation.ids.push_back(id);
-  request->unread = id;
+  request->pending_id = id;
   if (std::ssize(request->generation.ids) >= request->options.max_tokens) {
     return Finish(request, FinishReason::kLength);
   }
@@ -277,42 +295,57 @@ void Engine::State::HandleToken(Running* request, int32_t id) {
     return Finish(request, FinishReason::kContextFull);
   }
   if (defers_text) return;
-  if (const auto reason = Read(request)) Finish(request, *reason);
+  if (const auto reason = StreamPending(request)) Finish(request, *reason);
 }
 
 // Streams the text of the newest token. Returns why the request ends with it,
 // if it does.
-std::optional<FinishReason> Engine::State::Read(Running* request) {
-  if (!request->unread) return std::nullopt;
-  const int32_t id = *std::exchange(request->unread, std::nullopt);
+std::optional<FinishReason> Engine::State::StreamPending(Running* request) {
+  if (!request->pending_id) return std::nullopt;
+  const int32_t id = *std::exchange(request->pending_id, std::nullopt);
   const std::string text = request->stop.Push(request->decoder.Push(id));
-  if (!Emit(request, text)) return FinishReason::kCancelled;
+  if (const auto reason = Emit(request, text)) return reason;
   if (request->stop.stopped()) return FinishReason::kStop;
   return std::nullopt;
 }
 
-void Engine::State::ReadAll() {
+void Engine::State::StreamAllPending() {
   for (const auto& [id, request] : requests) {
     if (request->done) continue;
-    if (const auto reason = Read(request.get())) Finish(request.get(), *reason);
+    if (const auto reason = StreamPending(request.get()))
+      Finish(request.get(), *reason);
   }
 }
 
-// False where the receiver wants no more.
-bool Engine::State::Emit(Running* request, const std::string& text) {
-  if (text.empty()) return true;
+// Why the request ends with it, where the receiver wants no more or fails.
+std::optional<FinishReason> Engine::State::Emit(Running* request,
+                                                const std::string& text) {
+  if (text.empty()) return std::nullopt;
   request->generation.text += text;
-  return !request->options.on_text || request->options.on_text(text);
+  if (!request->options.on_text) return std::nullopt;
+  try {
+    if (request->options.on_text(text)) return std::nullopt;
+    return FinishReason::kCancelled;
+  } catch (const std::exception& thrown) {
+    request->generation.error = fmt::format("on_text: threw {}", thrown.what());
+  } catch (...) {
+    request->generation.error = "on_text: threw what is no std::exception";
+  }
+  request->receiver_failed = true;
+  return FinishReason::kError;
 }
 
 void Engine::State::Finish(Running* request, FinishReason reason) {
-  if (const auto earlier = Read(request)) reason = *earlier;
+  if (const auto earlier = StreamPending(request)) reason = *earlier;
   Generation& generation = request->generation;
-  generation.finish_reason = reason;
   request->done = true;
   std::string rest = request->stop.Push(request->decoder.Finish());
   if (!request->stop.stopped()) rest += request->stop.Finish();
-  if (reason != FinishReason::kCancelled) Emit(request, rest);
+  if (reason != FinishReason::kCancelled && !request->receiver_failed) {
+    Emit(request, rest);
+  }
+  if (request->receiver_failed) reason = FinishReason::kError;
+  generation.finish_reason = reason;
   GenerationStats& s = generation.stats;
   s.prompt_tokens = request->sequence.prompt_tokens;
   s.reused_tokens = request->sequence.reused_tokens;
@@ -331,6 +364,14 @@ void Engine::State::Finish(Running* request, FinishReason reason) {
     }
   }
   scheduler->Remove(&request->sequence);
+}
+
+// Where it is still there.
+void Engine::State::Drop(RequestId id) {
+  const auto found = requests.find(id);
+  if (found == requests.end()) return;
+  scheduler->Remove(&found->second->sequence);
+  requests.erase(found);
 }
 
 Engine::Engine() : state_(std::make_unique<State>()) {}
@@ -375,15 +416,18 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   state.scheduler = std::make_unique<Scheduler>(
       state.pages.get(), model->options().max_tokens, context);
   state.defers_text = model->device() != nullptr;
-  // Dynamic scaling turns keys by an angle that depends on the whole length.
-  if (model->config().rope.scaling == RopeScaling::kDynamic) {
-    state.scheduler->TurnReuseOff();
+  const RopeConfig& rope = model->config().rope;
+  if (rope.scaling == RopeScaling::kDynamic) state.scheduler->TurnReuseOff();
+  if (rope.scaling == RopeScaling::kLongrope) {
+    state.scheduler->SeparateBeyond(rope.original_max_positions);
   }
   return engine;
 }
 
 absl::StatusOr<RequestId> Engine::Submit(Request request) {
   ZQFP_RETURN_IF_ERROR(state_->Check(request));
+  // A CancelAll that came while nothing ran has nothing to end.
+  if (idle()) state_->cancel_all.store(false);
   const RequestId id = state_->next_id++;
   auto running =
       std::make_unique<Running>(state_->tokenizer, std::move(request));
@@ -398,7 +442,7 @@ absl::Status Engine::Step() {
   const Clock::time_point start = Clock::now();
   state.ApplyCancels();
   const std::vector<ScheduledChunk> step = state.scheduler->Plan();
-  if (step.empty()) return absl::OkStatus();
+  if (step.empty()) return absl::OkStatus();  // idle
   std::vector<Running*> requests;
   for (const ScheduledChunk& chunk : step) {
     Running* request = state.Of(chunk.sequence);
@@ -413,6 +457,10 @@ absl::Status Engine::Step() {
     }
   }
   const absl::Status status = state.RunModel(step, requests);
+  if (absl::IsCancelled(status)) {
+    state.ApplyCancels();
+    return absl::OkStatus();
+  }
   if (!status.ok()) {
     for (Running* request : requests) {
       if (request->done) continue;
@@ -454,14 +502,12 @@ void Engine::Cancel(RequestId id) {
 void Engine::CancelAll() { state_->cancel_all.store(true); }
 
 absl::StatusOr<Generation> Engine::Run(Request request) {
-  // A CancelAll that came while nothing ran has nothing to end.
-  if (idle()) state_->cancel_all.store(false);
   ZQFP_ASSIGN_OR_RETURN(const RequestId id, Submit(std::move(request)));
+  // Whatever is thrown, for want of memory say, leaves nothing running.
+  const absl::Cleanup drop = [this, id] { state_->Drop(id); };
   while (true) {
-    const absl::Status status = Step();
-    std::optional<Generation> generation = Take(id);
-    if (!status.ok() && generation) return status;
-    if (generation) return *std::move(generation);
+    Step().IgnoreError();  // the generations of its requests have it
+    if (auto generation = Take(id)) return *std::move(generation);
   }
 }
 
@@ -481,11 +527,18 @@ absl::StatusOr<std::vector<float>> Engine::Logits(
                              state.pages->num_available() * page_size),
                     size));
   }
+  std::vector<float> all;
+  try {
+    all.resize(ids.size() * vocab_size);
+  } catch (const std::exception&) {
+    return absl::ResourceExhaustedError(
+        fmt::format("logits: want {} bytes for those of {} tokens, found less",
+                    ids.size() * vocab_size * sizeof(float), size));
+  }
   std::vector<int32_t> pages;
   for (int64_t i = 0; i < wanted; ++i) {
     pages.push_back(*state.pages->Allocate());
   }
-  std::vector<float> all(ids.size() * vocab_size);
   absl::Status status;
   const int64_t chunk = state.model->options().max_tokens;
   for (int64_t begin = 0; begin < size && status.ok(); begin += chunk) {

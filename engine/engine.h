@@ -46,7 +46,7 @@ struct Request {
   GenerateOptions options;
 };
 
-// Thread-compatible; Cancel alone may be called from any thread.
+// Thread-compatible; Cancel and CancelAll may be called from any thread.
 class Engine {
  public:
   // Both outlive the engine. Errors: InvalidArgument for options out of range,

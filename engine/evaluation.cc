@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "engine/statistics.h"
 #include "engine/window_runner.h"
+#include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
 
 namespace zqfp {
@@ -47,13 +48,20 @@ absl::StatusOr<EvaluationOptions> Resolve(EvaluationOptions options,
   return options;
 }
 
-absl::Status CheckPlan(const WindowPlan& plan, int64_t window,
+absl::Status CheckPlan(const WindowPlan& plan, const EvaluationOptions& options,
                        int64_t vocab_size) {
+  if (plan.windows.empty() && options.max_tokens > 0 &&
+      options.max_tokens < options.window) {
+    return absl::InvalidArgumentError(
+        fmt::format("max_tokens: want enough for one window of {} tokens, "
+                    "found {}",
+                    options.window, options.max_tokens));
+  }
   if (plan.windows.empty()) {
     return absl::InvalidArgumentError(
         fmt::format("text: want enough for one window of {} tokens, found "
                     "{} text(s) that are all shorter; use a smaller window",
-                    window, plan.num_dropped_texts));
+                    options.window, plan.num_dropped_texts));
   }
   for (const auto& ids : plan.ids) {
     for (const int32_t id : ids) {
@@ -128,7 +136,7 @@ absl::StatusOr<EvaluationPlan> PlanEvaluation(
                                      .stride = plan.options.stride,
                                      .max_tokens = plan.options.max_tokens}));
   ZQFP_RETURN_IF_ERROR(
-      CheckPlan(plan.windows, plan.options.window, config.vocab_size));
+      CheckPlan(plan.windows, plan.options, config.vocab_size));
   return plan;
 }
 
@@ -157,6 +165,11 @@ absl::Status ForEachWindow(
 EvaluationResult Summarise(const EvaluationPlan& plan, const Corpus& corpus,
                            KvFormat kv_format,
                            absl::Span<const double> losses) {
+  size_t num_scored = 0;
+  for (const Window& window : plan.windows.windows) {
+    num_scored += static_cast<size_t>(window.num_scored());
+  }
+  ZQFP_CHECK(losses.size() == num_scored);
   EvaluationResult result = {.protocol = plan.options.protocol,
                              .window = plan.options.window,
                              .stride = plan.options.stride,

@@ -2,7 +2,11 @@
 #include "engine/generation_config.h"
 
 #include <filesystem>
+#include <limits>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "engine/sampler.h"
 #include "kernels/core/status_macros.h"
 #include "models/json_reader.h"
 #include "models/mapped_file.h"
@@ -11,6 +15,9 @@ namespace zqfp {
 namespace {
 
 constexpr int64_t kMaxBytes = 1 << 20;
+// ValidateSampling knows the ranges.
+constexpr RealRange kAnyNumber = {std::numeric_limits<double>::lowest(),
+                                  std::numeric_limits<double>::max()};
 
 }  // namespace
 
@@ -35,15 +42,21 @@ absl::StatusOr<SamplingOptions> LoadDefaultSampling(
   ZQFP_RETURN_IF_ERROR(reader.Read("do_sample", &do_sample));
   if (!do_sample) return sampling;
   sampling.temperature = 1.0;
-  ZQFP_RETURN_IF_ERROR(
-      reader.Read("temperature", {0.0, 100.0}, &sampling.temperature));
-  ZQFP_RETURN_IF_ERROR(reader.Read("top_k", {0, 1 << 30}, &sampling.top_k));
-  ZQFP_RETURN_IF_ERROR(reader.Read("top_p", {1e-9, 1.0}, &sampling.top_p));
-  ZQFP_RETURN_IF_ERROR(
-      reader.Read("typical_p", {1e-9, 1.0}, &sampling.typical_p));
-  ZQFP_RETURN_IF_ERROR(reader.Read("min_p", {0.0, 1.0}, &sampling.min_p));
-  ZQFP_RETURN_IF_ERROR(reader.Read("repetition_penalty", {1e-3, 1e3},
-                                   &sampling.repetition_penalty));
+  const std::pair<const char*, double*> numbers[] = {
+      {"temperature", &sampling.temperature},
+      {"top_p", &sampling.top_p},
+      {"typical_p", &sampling.typical_p},
+      {"min_p", &sampling.min_p},
+      {"repetition_penalty", &sampling.repetition_penalty}};
+  for (const auto& [key, value] : numbers) {
+    ZQFP_RETURN_IF_ERROR(reader.Read(key, kAnyNumber, value));
+  }
+  ZQFP_RETURN_IF_ERROR(reader.Read(
+      "top_k", {0, std::numeric_limits<int64_t>::max()}, &sampling.top_k));
+  if (const absl::Status valid = ValidateSampling(sampling); !valid.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": ", valid.message()));
+  }
   return sampling;
 }
 

@@ -2,11 +2,14 @@
 #include <time.h>
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <optional>
 
 #include "engine/engine.h"
 #include "engine/generation_config.h"
 #include "engine/model_tokenizer.h"
+#include "kernels/core/status_macros.h"
 #include "models/certificate.h"
 #include "models/model.h"
 #include "tokenizer/chat_template.h"
@@ -49,6 +52,22 @@ Error ToError(const absl::Status& status) {
   return {code, std::string(status.message())};
 }
 
+// What `work` gives, an absl::StatusOr, as the public type. What the standard
+// library throws, for want of memory say, is an error, too.
+template <typename Work>
+auto ToResult(const Work& work)
+    -> Result<typename decltype(work())::value_type> {
+  try {
+    auto value = work();
+    if (!value.ok()) return ToError(value.status());
+    return *std::move(value);
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kOutOfMemory, "out of memory"};
+  } catch (const std::exception& thrown) {
+    return Error{ErrorCode::kInternal, thrown.what()};
+  }
+}
+
 std::string TextOf(const Tokenizer& tokenizer, int32_t id) {
   return id < 0 ? "" : tokenizer.TokenText(id);
 }
@@ -61,6 +80,10 @@ struct LanguageModel::State {
   std::unique_ptr<Model> model;
   std::unique_ptr<Engine> engine;
   SamplingOptions default_sampling;
+
+  absl::Status Load(const LoadOptions& options);
+  absl::StatusOr<std::vector<int32_t>> ChatPrompt(
+      const std::vector<Message>& messages) const;
 };
 
 const char* ToString(FinishReason reason) {
@@ -88,91 +111,88 @@ LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
 LanguageModel::~LanguageModel() = default;
 
 Result<LanguageModel> LanguageModel::Load(const LoadOptions& options) {
+  return ToResult([&]() -> absl::StatusOr<LanguageModel> {
+    auto state = std::make_unique<State>();
+    ZQFP_RETURN_IF_ERROR(state->Load(options));
+    return LanguageModel(std::move(state));
+  });
+}
+
+absl::Status LanguageModel::State::Load(const LoadOptions& options) {
   if (options.verify) {
-    const absl::Status verified = VerifyCertificate(options.directory);
-    if (!verified.ok()) return ToError(verified);
+    ZQFP_RETURN_IF_ERROR(VerifyCertificate(options.directory));
   }
-  auto state = std::make_unique<State>();
-  auto tokenizer = LoadModelTokenizer(options.directory);
-  if (!tokenizer.ok()) return ToError(tokenizer.status());
-  state->tokenizer = *std::move(tokenizer);
-  if (!state->tokenizer->chat_template().empty()) {
-    auto parsed = ChatTemplate::Parse(state->tokenizer->chat_template());
-    if (!parsed.ok()) return ToError(parsed.status());
-    state->chat_template = *std::move(parsed);
+  ZQFP_ASSIGN_OR_RETURN(tokenizer, LoadModelTokenizer(options.directory));
+  if (!tokenizer->chat_template().empty()) {
+    ZQFP_ASSIGN_OR_RETURN(chat_template,
+                          ChatTemplate::Parse(tokenizer->chat_template()));
   }
-  auto sampling = LoadDefaultSampling(options.directory);
-  if (!sampling.ok()) return ToError(sampling.status());
-  state->default_sampling = *std::move(sampling);
-  auto model =
+  ZQFP_ASSIGN_OR_RETURN(default_sampling,
+                        LoadDefaultSampling(options.directory));
+  ZQFP_ASSIGN_OR_RETURN(
+      model,
       Model::Load(options.directory, {.num_threads = options.num_threads,
                                       .backend = options.backend,
                                       .device = options.device,
                                       .strict = options.strict,
                                       .weight_only = options.weight_only,
                                       .fp8_fast_accum = options.fp8_fast_accum,
-                                      .resident_fp8 = options.resident_fp8});
-  if (!model.ok()) return ToError(model.status());
-  state->model = *std::move(model);
-  auto engine = Engine::Create(state->model.get(), state->tokenizer.get(),
-                               {.kv_format = options.kv_format,
-                                .context_tokens = options.context_tokens});
-  if (!engine.ok()) return ToError(engine.status());
-  state->engine = *std::move(engine);
-  return LanguageModel(std::move(state));
+                                      .resident_fp8 = options.resident_fp8}));
+  ZQFP_ASSIGN_OR_RETURN(
+      engine, Engine::Create(model.get(), tokenizer.get(),
+                             {.kv_format = options.kv_format,
+                              .context_tokens = options.context_tokens}));
+  return absl::OkStatus();
 }
 
 Result<std::vector<int32_t>> LanguageModel::Tokenize(
     const std::string& text) const {
-  auto ids = state_->tokenizer->Encode(text, {});
-  if (!ids.ok()) return ToError(ids.status());
-  return *std::move(ids);
+  return ToResult([&] { return state_->tokenizer->Encode(text, {}); });
 }
 
 Result<std::string> LanguageModel::Detokenize(
     const std::vector<int32_t>& ids) const {
-  return state_->tokenizer->Decode(ids);
+  return ToResult([&]() -> absl::StatusOr<std::string> {
+    return state_->tokenizer->Decode(ids);
+  });
 }
 
 Result<std::vector<int32_t>> LanguageModel::ChatPrompt(
     const std::vector<Message>& messages) const {
-  if (!state_->chat_template) {
-    return Error{ErrorCode::kUnsupported,
-                 "chat template: want one with the tokenizer, found none; use "
-                 "Tokenize for plain text"};
+  return ToResult([&] { return state_->ChatPrompt(messages); });
+}
+
+absl::StatusOr<std::vector<int32_t>> LanguageModel::State::ChatPrompt(
+    const std::vector<Message>& messages) const {
+  if (!chat_template) {
+    return absl::UnimplementedError(
+        "chat template: want one with the tokenizer, found none; use Tokenize "
+        "for plain text");
   }
   ChatTemplateArgs args = {
-      .bos_token = TextOf(*state_->tokenizer, state_->tokenizer->bos_id()),
+      .bos_token = TextOf(*tokenizer, tokenizer->bos_id()),
       .now_unix_seconds = static_cast<int64_t>(time(nullptr))};
-  if (!state_->tokenizer->eos_ids().empty()) {
-    args.eos_token =
-        TextOf(*state_->tokenizer, state_->tokenizer->eos_ids().front());
+  if (!tokenizer->eos_ids().empty()) {
+    args.eos_token = TextOf(*tokenizer, tokenizer->eos_ids().front());
   }
   for (const Message& message : messages) {
     args.messages.push_back({message.role, message.content, ""});
   }
-  auto text = state_->chat_template->Render(args);
-  if (!text.ok()) return ToError(text.status());
+  ZQFP_ASSIGN_OR_RETURN(const std::string text, chat_template->Render(args));
   // The template writes the beginning-of-text token itself where it wants one.
-  auto ids = state_->tokenizer->Encode(*text, {.add_special_tokens = false});
-  if (!ids.ok()) return ToError(ids.status());
-  return *std::move(ids);
+  return tokenizer->Encode(text, {.add_special_tokens = false});
 }
 
 Result<Generation> LanguageModel::Generate(const std::vector<int32_t>& prompt,
                                            const GenerateOptions& options) {
-  auto generation = state_->engine->Run({prompt, options});
-  if (!generation.ok()) return ToError(generation.status());
-  return *std::move(generation);
+  return ToResult([&] { return state_->engine->Run({prompt, options}); });
 }
 
 void LanguageModel::Cancel() { state_->engine->CancelAll(); }
 
 Result<std::vector<float>> LanguageModel::Logits(
     const std::vector<int32_t>& ids) {
-  auto logits = state_->engine->Logits(ids);
-  if (!logits.ok()) return ToError(logits.status());
-  return *std::move(logits);
+  return ToResult([&] { return state_->engine->Logits(ids); });
 }
 
 void LanguageModel::Reset() { state_->engine->DropCache(); }

@@ -50,8 +50,9 @@ void PageAllocator::Release(int32_t index) {
   }
 }
 
-PrefixMatch PageAllocator::Match(absl::Span<const int32_t> ids) {
-  PrefixMatch match;
+PrefixMatch PageAllocator::Match(absl::Span<const int32_t> ids,
+                                 PrefixId beginning) {
+  PrefixMatch match = {.prefix = beginning};
   const size_t step = static_cast<size_t>(page_size_);
   for (size_t at = 0; at + step <= ids.size(); at += step) {
     const Key key = {match.prefix, {ids.begin() + at, ids.begin() + at + step}};

@@ -17,8 +17,9 @@
 
 namespace zqfp {
 
-// Identifies the tokens from position 0 to the end of a published page. 0 is
-// the empty beginning. Never reused, so a chain cannot be mistaken.
+// Identifies the tokens from position 0 to the end of a published page. Never
+// reused, so a chain cannot be mistaken. 0 and less are empty beginnings: what
+// begins with one is never taken for what begins with another.
 using PrefixId = int64_t;
 
 // Pages that a prompt can share, in order, and what they end with.
@@ -45,9 +46,10 @@ class PageAllocator {
   // Gives one hold back.
   void Release(int32_t page);
 
-  // The longest run of published full pages that `ids` begins with; the caller
-  // holds each of them once more. Token ids are compared, not hashes of them.
-  PrefixMatch Match(absl::Span<const int32_t> ids);
+  // The longest run of published full pages after `beginning` that `ids` begins
+  // with; the caller holds each of them once more. Token ids are compared, not
+  // hashes of them.
+  PrefixMatch Match(absl::Span<const int32_t> ids, PrefixId beginning = 0);
   // Says that `page` (held) now contains the tokens `ids` [page_size] that
   // follow `before`. Returns the identity of the longer beginning. Where
   // another page holds the same already, that one stays the published one.

@@ -21,7 +21,8 @@ absl::StatusOr<std::vector<int32_t>> Encode(const Tokenizer& tokenizer,
   const bool lm_eval = protocol == Protocol::kLmEval;
   absl::StatusOr<std::vector<int32_t>> ids = tokenizer.Encode(
       corpus.texts[index],
-      {.add_special_tokens = !lm_eval, .parse_special_tokens = true});
+      {.add_special_tokens = !lm_eval,
+       .parse_special_tokens = protocol != Protocol::kLlamaCpp});
   if (!ids.ok()) {
     return absl::Status(
         ids.status().code(),
@@ -61,9 +62,12 @@ std::vector<Window> Cut(int64_t size, const PlanOptions& options,
       for (int64_t begin = 0, scored = 1; scored < size;
            begin += options.stride) {
         const int64_t end = std::min(begin + w, size);
-        windows.push_back({.begin = begin,
-                           .count = end - begin,
-                           .first_scored = scored - begin - 1});
+        // Windows that do not overlap have nothing in front of their first id.
+        const Window window = {
+            .begin = begin,
+            .count = end - begin,
+            .first_scored = std::max<int64_t>(0, scored - begin - 1)};
+        if (window.num_scored() > 0) windows.push_back(window);
         scored = end;
       }
       break;

@@ -17,11 +17,14 @@
 //              does not add it), its first W predictions are scored, with
 //              L_i their mean; shorter documents are dropped, and counted.
 //   sliding    Windows of W that advance by `stride`; every token but a text's
-//              first is scored once, with all of its window as context. Mean
-//              over predictions. (Hugging Face's page on perplexity.)
+//              first is scored once, with all of its window as context; with a
+//              stride of W every window's first is left out. Mean over
+//              predictions. (Hugging Face's page on perplexity.)
 //   llama.cpp  Windows of W (512 by default); the first token of each becomes
 //              the beginning-of-text token where the tokenizer adds one; only
-//              the predictions of the second half are scored.
+//              the predictions of the second half are scored. Special tokens
+//              written out in the text are plain text; the other protocols read
+//              them as tokens.
 //   lm-eval    Every token of every document is scored: disjoint windows of W
 //              predictions from a beginning-of-text (else end-of-text) token,
 //              the last one moved back to full context. Also per word and per

@@ -21,8 +21,9 @@ absl::Status Bad(const char* option, const char* want, double found) {
 
 absl::Status ValidateBias(const SamplingOptions& options, int64_t vocab_size) {
   if (options.logit_bias.size() > kMaxBiases) {
-    return Bad("logit_bias", "at most 100000 entries",
-               static_cast<double>(options.logit_bias.size()));
+    return absl::InvalidArgumentError(
+        fmt::format("logit_bias: want at most {} entries, found {}", kMaxBiases,
+                    options.logit_bias.size()));
   }
   for (const auto& [id, bias] : options.logit_bias) {
     if (id < 0 || id >= vocab_size) {
@@ -72,8 +73,7 @@ double Uniform(uint64_t seed, int64_t position) {
 
 }  // namespace
 
-absl::Status ValidateSampling(const SamplingOptions& options,
-                              int64_t vocab_size) {
+absl::Status ValidateSampling(const SamplingOptions& options) {
   const auto within = [](double x, double low, double high) {
     return x >= low && x <= high;  // false for NaN
   };
@@ -101,6 +101,12 @@ absl::Status ValidateSampling(const SamplingOptions& options,
   if (!within(options.frequency_penalty, -2, 2)) {
     return Bad("frequency_penalty", "-2 .. 2", options.frequency_penalty);
   }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateSampling(const SamplingOptions& options,
+                              int64_t vocab_size) {
+  ZQFP_RETURN_IF_ERROR(ValidateSampling(options));
   return ValidateBias(options, vocab_size);
 }
 

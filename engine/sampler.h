@@ -19,7 +19,10 @@
 
 namespace zqfp {
 
-// InvalidArgument names the option, what is wanted and what was found.
+// The ranges that SamplingOptions documents. InvalidArgument names the option,
+// what is wanted and what was found.
+absl::Status ValidateSampling(const SamplingOptions& options);
+// And that logit_bias is of tokens of the vocabulary.
 absl::Status ValidateSampling(const SamplingOptions& options,
                               int64_t vocab_size);
 

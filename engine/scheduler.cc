@@ -6,6 +6,11 @@
 #include "kernels/core/check.h"
 
 namespace zqfp {
+namespace {
+
+constexpr PrefixId kLongBeginning = -1;
+
+}  // namespace
 
 Scheduler::Scheduler(PageAllocator* pages, int64_t max_step_tokens,
                      int64_t max_context)
@@ -44,12 +49,18 @@ void Scheduler::Remove(Sequence* sequence) {
   FreePages(sequence);
 }
 
+PrefixId Scheduler::BeginningOf(const Sequence& sequence) const {
+  return std::ssize(sequence.ids) > separate_beyond_ ? kLongBeginning : 0;
+}
+
 bool Scheduler::Admit(Sequence* sequence) {
   const int64_t size = static_cast<int64_t>(sequence->ids.size());
+  sequence->beginning = BeginningOf(*sequence);
   // The last token is computed in any case: its logits are wanted.
   PrefixMatch match =
       pages_->Match(absl::MakeConstSpan(sequence->ids)
-                        .first(reuse_ ? static_cast<size_t>(size - 1) : 0));
+                        .first(reuse_ ? static_cast<size_t>(size - 1) : 0),
+                    sequence->beginning);
   const int64_t shared = static_cast<int64_t>(match.pages.size());
   const int64_t wanted = PagesFor(std::min(size + 1, max_context_));
   if (wanted - shared > pages_->num_available()) {
@@ -105,6 +116,12 @@ bool Scheduler::Schedule(size_t index, int64_t room,
 }
 
 std::vector<ScheduledChunk> Scheduler::Plan() {
+  for (Sequence* sequence : running_) {
+    const PrefixId beginning = BeginningOf(*sequence);
+    if (sequence->beginning == beginning) continue;
+    FreePages(sequence);
+    sequence->beginning = sequence->prefix = beginning;
+  }
   std::vector<ScheduledChunk> step;
   int64_t room = max_step_tokens_;
   const auto is_decode = [](const Sequence* s) {

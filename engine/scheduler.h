@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include <deque>
+#include <limits>
 #include <vector>
 
 #include "engine/page_allocator.h"
@@ -32,6 +33,7 @@ struct Sequence {
   std::vector<int32_t> pages;   // page i holds positions [i, i+1)*page_size
   int64_t published_pages = 0;  // of pages, from the front
   PrefixId prefix = 0;          // of the published ones
+  PrefixId beginning = 0;       // in front of the first page
   bool started = false;         // was admitted at least once
 };
 
@@ -52,6 +54,10 @@ class Scheduler {
 
   // From now on no sequence shares pages with another or an earlier one.
   void TurnReuseOff() { reuse_ = false; }
+  // From now on the keys of sequences of more than `tokens` are other ones than
+  // those of the others: they share pages among themselves only, and a sequence
+  // that grows beyond that is computed again.
+  void SeparateBeyond(int64_t tokens) { separate_beyond_ = tokens; }
 
   // Queues a sequence (not owned) with 1 .. max_context prompt tokens.
   void Add(Sequence* sequence);
@@ -72,6 +78,7 @@ class Scheduler {
 
  private:
   int64_t PagesFor(int64_t tokens) const;
+  PrefixId BeginningOf(const Sequence& sequence) const;
   bool Admit(Sequence* sequence);
   void FreePages(Sequence* sequence);
   // Makes room for `tokens` of the sequence at running_[index], preempting
@@ -85,6 +92,7 @@ class Scheduler {
   int64_t max_context_;
   int64_t num_preemptions_ = 0;
   bool reuse_ = true;
+  int64_t separate_beyond_ = std::numeric_limits<int64_t>::max();
   std::vector<Sequence*> running_;  // oldest first
   std::deque<Sequence*> waiting_;
 };

@@ -157,13 +157,14 @@ absl::Status Examiner::Prepare(const std::vector<Example>& examples,
 }
 
 absl::StatusOr<std::vector<Outcome>> Examiner::Ask(size_t example_index) {
-  // Angles of dynamic RoPE depend on the length: nothing can be kept then.
-  const bool keeps = model_->config().rope.scaling != RopeScaling::kDynamic;
   std::vector<Outcome> outcomes;
   for (const Request& request : requests_[example_index]) {
     // Choices share their context, which is computed once.
     const auto [cached, own] = std::mismatch(
         cached_.begin(), cached_.end(), request.ids.begin(), request.ids.end());
+    // The last id of a request is not run.
+    const bool keeps = model_->config().rope.has_same_angles(
+        std::ssize(cached_), std::ssize(request.ids) - 1);
     const int64_t same = keeps ? cached - cached_.begin() : 0;
     std::vector<Prediction> predictions;
     ZQFP_RETURN_IF_ERROR(runner_->Run(request.ids,

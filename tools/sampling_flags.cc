@@ -8,6 +8,8 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "engine/sampler.h"
 #include "kernels/core/status_macros.h"
 
 ABSL_FLAG(int64_t, max_tokens, 1024, "most tokens of one answer");
@@ -33,19 +35,6 @@ ABSL_FLAG(std::vector<std::string>, stop, {},
 
 namespace zqfp::tools {
 namespace {
-
-// Replaces *value by the flag where it was given; its range is low..high,
-// without low where `open` is set.
-absl::Status Override(const char* name, const std::optional<double>& flag,
-                      double low, double high, bool open, double* value) {
-  if (!flag) return absl::OkStatus();
-  if (!(*flag >= low && *flag <= high) || (open && *flag == low)) {
-    return UsageError(fmt::format("--{}: want {} {} to {}, found {}", name,
-                                  open ? "above" : "from", low, high, *flag));
-  }
-  *value = *flag;
-  return absl::OkStatus();
-}
 
 absl::Status ReadStops(std::vector<std::string>* stops) {
   for (const std::string& text : absl::GetFlag(FLAGS_stop)) {
@@ -75,33 +64,18 @@ absl::StatusOr<GenerateOptions> GenerateOptionsFromFlags(
   GenerateOptions options;
   options.sampling = defaults;
   SamplingOptions& s = options.sampling;
-  const auto set = [](const char* name, const std::optional<double>& flag,
-                      double low, double high, bool open, double* value) {
-    return Override(name, flag, low, high, open, value);
-  };
-  ZQFP_RETURN_IF_ERROR(set("temperature", absl::GetFlag(FLAGS_temperature), 0,
-                           100, false, &s.temperature));
-  ZQFP_RETURN_IF_ERROR(
-      set("top_p", absl::GetFlag(FLAGS_top_p), 0, 1, true, &s.top_p));
-  ZQFP_RETURN_IF_ERROR(
-      set("min_p", absl::GetFlag(FLAGS_min_p), 0, 1, false, &s.min_p));
-  ZQFP_RETURN_IF_ERROR(set("typical_p", absl::GetFlag(FLAGS_typical_p), 0, 1,
-                           true, &s.typical_p));
-  ZQFP_RETURN_IF_ERROR(set("repetition_penalty",
-                           absl::GetFlag(FLAGS_repetition_penalty), 0, 1000,
-                           true, &s.repetition_penalty));
-  ZQFP_RETURN_IF_ERROR(set("presence_penalty",
-                           absl::GetFlag(FLAGS_presence_penalty), -2, 2, false,
-                           &s.presence_penalty));
-  ZQFP_RETURN_IF_ERROR(set("frequency_penalty",
-                           absl::GetFlag(FLAGS_frequency_penalty), -2, 2, false,
-                           &s.frequency_penalty));
-  if (const std::optional<int64_t> top_k = absl::GetFlag(FLAGS_top_k)) {
-    if (*top_k < 0) {
-      return UsageError(
-          fmt::format("--top_k: want 0 or more, found {}", *top_k));
-    }
-    s.top_k = *top_k;
+  s.temperature = absl::GetFlag(FLAGS_temperature).value_or(s.temperature);
+  s.top_k = absl::GetFlag(FLAGS_top_k).value_or(s.top_k);
+  s.top_p = absl::GetFlag(FLAGS_top_p).value_or(s.top_p);
+  s.min_p = absl::GetFlag(FLAGS_min_p).value_or(s.min_p);
+  s.typical_p = absl::GetFlag(FLAGS_typical_p).value_or(s.typical_p);
+  s.repetition_penalty =
+      absl::GetFlag(FLAGS_repetition_penalty).value_or(s.repetition_penalty);
+  s.presence_penalty = absl::GetFlag(FLAGS_presence_penalty);
+  s.frequency_penalty = absl::GetFlag(FLAGS_frequency_penalty);
+  // It names the option, which has the flag's name.
+  if (const absl::Status valid = ValidateSampling(s); !valid.ok()) {
+    return UsageError(absl::StrCat("--", valid.message()));
   }
   options.max_tokens = absl::GetFlag(FLAGS_max_tokens);
   if (options.max_tokens < 1) {

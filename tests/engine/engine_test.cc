@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/engine/tiny.h"
@@ -408,6 +409,63 @@ TEST(Engine, StatisticsAddUp) {
   EXPECT_GT(stats.busy_s, 0);
   rig.engine->DropCache();
   EXPECT_EQ(rig.engine->stats().pages_cached, 0);
+}
+
+// Every token is the likeliest after all before it, of which all have the
+// angles of a sequence of that length.
+TEST(Engine, LongropeComputesAgainWhatGrowsBeyondItsShortFactors) {
+  Config config = TinyConfig();
+  config.rope = {.scaling = RopeScaling::kLongrope,
+                 .factor = 4,
+                 .original_max_positions = 32,
+                 .short_factor = std::vector<double>(8, 1.0),
+                 .long_factor = {1, 2, 3, 4, 6, 8, 12, 16}};
+  for (const int64_t max_step : {256, 9}) {
+    Rig rig({.page_size = 8}, config, max_step), fresh({}, config);
+    const auto expect = [&](std::vector<int32_t> ids, int64_t reused) {
+      const auto generation = rig.Run(ids, Greedy(12));
+      EXPECT_EQ(generation.stats.reused_tokens, reused);
+      for (const int32_t id : generation.ids) {
+        const auto logits = *fresh.engine->Logits(ids);
+        const auto row = logits.end() - 258;
+        EXPECT_EQ(std::max_element(row, logits.end()) - row, id) << ids.size();
+        ids.push_back(id);
+      }
+    };
+    const auto all = TinyPrompt(1, 60);
+    expect({all.begin(), all.begin() + 18}, 0);
+    expect({all.begin(), all.begin() + 28}, 16);  // grows beyond
+    expect({all.begin(), all.begin() + 44}, 24);  // of the long ones
+    expect({all.begin(), all.begin() + 20}, 16);  // of the short ones
+  }
+}
+
+TEST(Engine, WhatTheReceiverThrowsEndsTheAnswer) {
+  Rig rig;
+  GenerateOptions options = Greedy(20);
+  int calls = 0;
+  options.on_text = [&](const std::string&) -> bool {
+    if (++calls == 3) throw std::runtime_error("no more room");
+    return true;
+  };
+  const auto generation = rig.Run(TinyPrompt(1, 4), options);
+  EXPECT_EQ(generation.finish_reason, FinishReason::kError);
+  EXPECT_EQ(generation.error, "on_text: threw no more room");
+  EXPECT_EQ(calls, 3);
+  EXPECT_TRUE(rig.engine->idle());
+  options.on_text = [](const std::string&) -> bool { throw 1; };
+  EXPECT_THAT(rig.Run(TinyPrompt(1, 4), options).error,
+              HasSubstr("no std::exception"));
+  EXPECT_EQ(rig.Run(TinyPrompt(1, 4), Greedy(20)).ids.size(), 20u);
+}
+
+TEST(Engine, ACancelBeforeARequestEndsNothing) {
+  Rig rig;
+  rig.engine->CancelAll();
+  const auto id = rig.engine->Submit({TinyPrompt(1, 4), Greedy(3)});
+  ASSERT_TRUE(id.ok()) << id.status();
+  while (!rig.engine->idle()) ASSERT_TRUE(rig.engine->Step().ok());
+  EXPECT_EQ(rig.engine->Take(*id)->finish_reason, FinishReason::kLength);
 }
 
 TEST(Engine, DynamicRopeNeverReusesPages) {

@@ -213,7 +213,7 @@ TEST(Evaluate, RefusesBadOptionsByName) {
   EXPECT_THAT(bench.Message({.texts = {""}}, {}), HasSubstr("window"));
 }
 
-// numerics.md, section 7: the full-precision loss of the real babyllama-1m.
+// The full-precision loss of the real babyllama-1m, by an independent program.
 TEST(Evaluate, BabyllamaHasThePublishedLoss) {
   const std::string directory = testing::AssetPath("models/babyllama-1m");
   const std::string path = testing::AssetPath("text/tinystories_train_0.txt");

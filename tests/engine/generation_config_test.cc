@@ -69,6 +69,8 @@ TEST(GenerationConfig, AbsurdValuesAreNamed) {
       {R"({"do_sample": "yes"})", "do_sample"},
       {R"({"do_sample": true, "temperature": -1})", "temperature"},
       {R"({"do_sample": true, "temperature": "hot"})", "temperature"},
+      {R"({"do_sample": true, "repetition_penalty": 200})",
+       "generation_config.json: repetition_penalty: want 0.01 .. 100"},
       {R"({"do_sample": true, "top_p": 0})", "top_p"},
       {R"({"do_sample": true, "top_p": 2})", "top_p"},
       {R"({"do_sample": true, "top_k": -3})", "top_k"},

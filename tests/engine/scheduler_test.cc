@@ -15,16 +15,20 @@ namespace {
 // Stands in for the model: the cache of a page is the list of the token ids
 // written to it, and the next token is a hash of everything a sequence can see
 // through its pages. A page given to two sequences, a row computed twice or
-// not at all, or a stale prefix changes the answer.
+// not at all, or a stale prefix changes the answer. So does a row of a sequence
+// that had no more than `separate_beyond` ids then, if it has now.
 class FakeModel {
  public:
-  FakeModel(int64_t num_pages, int64_t page_size)
+  FakeModel(int64_t num_pages, int64_t page_size, size_t separate_beyond)
       : page_size_(page_size),
+        separate_beyond_(separate_beyond),
         cache_(static_cast<size_t>(num_pages * page_size), -1) {}
 
   void Run(const ScheduledChunk& chunk) {
+    const std::vector<int32_t>& ids = chunk.sequence->ids;
     for (int64_t i = chunk.begin; i < chunk.begin + chunk.count; ++i) {
-      Slot(*chunk.sequence, i) = chunk.sequence->ids[static_cast<size_t>(i)];
+      Slot(*chunk.sequence, i) =
+          RowOf(ids, static_cast<size_t>(i), separate_beyond_);
     }
   }
 
@@ -38,15 +42,21 @@ class FakeModel {
   }
 
   // The same without pages.
-  static int32_t NextOf(const std::vector<int32_t>& ids) {
+  static int32_t NextOf(const std::vector<int32_t>& ids,
+                        size_t separate_beyond) {
     uint64_t hash = 17;
-    for (const int32_t id : ids) {
-      hash = hash * 1000003 + static_cast<uint64_t>(id);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      hash = hash * 1000003 +
+             static_cast<uint64_t>(RowOf(ids, i, separate_beyond));
     }
     return static_cast<int32_t>(hash % 50);
   }
 
  private:
+  static int32_t RowOf(const std::vector<int32_t>& ids, size_t i,
+                       size_t separate_beyond) {
+    return ids[i] + (ids.size() > separate_beyond ? 1000 : 0);
+  }
   int32_t& Slot(const Sequence& sequence, int64_t position) {
     const int32_t page =
         sequence.pages.at(static_cast<size_t>(position / page_size_));
@@ -55,8 +65,11 @@ class FakeModel {
   }
 
   int64_t page_size_;
+  size_t separate_beyond_;
   std::vector<int32_t> cache_;
 };
+
+constexpr size_t kNever = 1000000;
 
 struct Job {
   Sequence sequence;
@@ -67,11 +80,13 @@ struct Job {
 class Machine {
  public:
   Machine(int64_t num_pages, int64_t page_size, int64_t max_step,
-          int64_t max_context)
+          int64_t max_context, size_t separate_beyond = kNever)
       : pages(num_pages, page_size),
         scheduler(&pages, max_step, max_context),
-        model_(num_pages, page_size),
-        max_step_(max_step) {}
+        model_(num_pages, page_size, separate_beyond),
+        max_step_(max_step) {
+    scheduler.SeparateBeyond(static_cast<int64_t>(separate_beyond));
+  }
 
   void Add(Job* job) {
     job->sequence.prompt_tokens =
@@ -140,8 +155,11 @@ Job MakeJob(std::vector<int32_t> prompt, size_t generate) {
   return job;
 }
 
-std::vector<int32_t> ExpectedIds(std::vector<int32_t> ids, size_t wanted) {
-  while (ids.size() < wanted) ids.push_back(FakeModel::NextOf(ids));
+std::vector<int32_t> ExpectedIds(std::vector<int32_t> ids, size_t wanted,
+                                 size_t separate_beyond = kNever) {
+  while (ids.size() < wanted) {
+    ids.push_back(FakeModel::NextOf(ids, separate_beyond));
+  }
   return ids;
 }
 
@@ -220,6 +238,23 @@ TEST(Scheduler, ReusesTheBeginningOfAnEarlierTurn) {
   EXPECT_EQ(next.sequence.ids, ExpectedIds(prompt, prompt.size() + 5));
 }
 
+TEST(Scheduler, LongSequencesShareNothingWithShortOnes) {
+  Machine machine(64, 4, 100, 128, 20);
+  const auto reused = [&](size_t prompt, size_t generate) {
+    Job job = MakeJob(Prompt(1, prompt), generate);
+    machine.Add(&job);
+    EXPECT_TRUE(machine.Finish(100));
+    EXPECT_EQ(job.sequence.ids,
+              ExpectedIds(Prompt(1, prompt), prompt + generate, 20));
+    return job.sequence.reused_tokens;
+  };
+  EXPECT_EQ(reused(14, 2), 0);
+  EXPECT_EQ(reused(17, 12), 12) << "grows beyond while it generates";
+  EXPECT_EQ(reused(30, 2), 16) << "of the one that grew";
+  EXPECT_EQ(reused(18, 1), 16) << "of the short ones";
+  EXPECT_EQ(machine.pages.num_available(), 64);
+}
+
 TEST(Scheduler, ARepeatedPromptStillComputesItsLastToken) {
   Machine machine(8, 4, 100, 32);
   for (int round = 0; round < 3; ++round) {
@@ -269,7 +304,8 @@ TEST(Scheduler, RandomLoadsEqualSingleRuns) {
     const int64_t context = 40;
     const int64_t num_pages =
         (context + page_size - 1) / page_size + random() % 30;
-    Machine machine(num_pages, page_size, 1 + random() % 20, context);
+    const size_t beyond = seed % 2 == 0 ? kNever : 1 + random() % 40;
+    Machine machine(num_pages, page_size, 1 + random() % 20, context, beyond);
     std::vector<std::unique_ptr<Job>> jobs;
     std::vector<std::vector<int32_t>> prompts;
     std::set<size_t> cancelled;
@@ -293,7 +329,8 @@ TEST(Scheduler, RandomLoadsEqualSingleRuns) {
     ASSERT_TRUE(machine.Finish(5000)) << "seed " << seed;
     for (size_t i = 0; i < jobs.size(); ++i) {
       if (cancelled.count(i)) continue;
-      EXPECT_EQ(jobs[i]->sequence.ids, ExpectedIds(prompts[i], jobs[i]->wanted))
+      EXPECT_EQ(jobs[i]->sequence.ids,
+                ExpectedIds(prompts[i], jobs[i]->wanted, beyond))
           << "seed " << seed << " job " << i;
     }
     EXPECT_EQ(machine.pages.num_available(), num_pages);

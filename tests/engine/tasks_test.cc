@@ -331,17 +331,29 @@ TEST(RunTask, ATextThatBeginsItselfGetsNoOtherBeginning) {
 }
 
 TEST(RunTask, SharedContextsChangeNothing) {
-  Bench bench;
-  bench.model = TinyModel(TinyQuantizedConfig(), 16);
-  const std::vector<std::string> choices = {"one", "two", "o", "onerous"};
+  Config longrope = TinyQuantizedConfig();  // long factors for "onerous" alone
+  longrope.rope = {.scaling = RopeScaling::kLongrope,
+                   .factor = 4,
+                   .original_max_positions = 55,
+                   .short_factor = std::vector<double>(8, 1.0),
+                   .long_factor = {1, 2, 3, 4, 6, 8, 12, 16}};
+  Config dynamic = longrope;
+  dynamic.rope = {.scaling = RopeScaling::kDynamic,
+                  .factor = 4,
+                  .original_max_positions = 40};
+  const std::vector<std::string> choices = {"one", "two", "onerous", "o"};
   const std::string context(50, 'c');
-  const auto together = bench.Run(Task::kMultipleChoice,
-                                  {{.context = context, .choices = choices}});
-  for (size_t i = 0; i < choices.size(); ++i) {
-    const auto alone = bench.Run(
-        Task::kLambada, {{.context = context, .choices = {choices[i]}}});
-    EXPECT_NEAR(together.log_likelihoods[0][i], alone.log_likelihoods[0][0],
-                1e-4);
+  for (const Config& config : {TinyQuantizedConfig(), longrope, dynamic}) {
+    Bench bench;
+    bench.model = TinyModel(config, 16);
+    const auto together = bench.Run(Task::kMultipleChoice,
+                                    {{.context = context, .choices = choices}});
+    for (size_t i = 0; i < choices.size(); ++i) {
+      const auto alone = bench.Run(
+          Task::kLambada, {{.context = context, .choices = {choices[i]}}});
+      EXPECT_NEAR(together.log_likelihoods[0][i], alone.log_likelihoods[0][0],
+                  1e-4);
+    }
   }
 }
 

@@ -82,7 +82,8 @@ VARIANTS = {
         final_logit_softcapping=5.0, sliding_window_pattern=2, hidden_size=16,
         **GEMMA)),
     "phi3": ("Phi3", 40, dict(sliding_window=16, pad_token_id=0)),
-    # From the short factors to the long ones while generating.
+    # From the short factors to the long ones while generating, the keys so far
+    # kept as they are: engine_golden.py has what generate() makes of that.
     "phi3_longrope": ("Phi3", 24, dict(
         pad_token_id=0, tie_word_embeddings=True,
         original_max_position_embeddings=32,

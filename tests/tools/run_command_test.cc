@@ -149,18 +149,22 @@ TEST(RunCommand, EveryStorageOfKeysAndValuesAnswers) {
 
 TEST(RunCommand, WrongFlagsAreUsageErrors) {
   ExpectUsageError("--prompt a --temperature -1",
-                   "--temperature: want from 0 to 100, found -1");
+                   "--temperature: want 0 .. 10000, found -1");
   ExpectUsageError("--prompt a --temperature nan", "--temperature: want");
-  ExpectUsageError("--prompt a --top_p 0", "--top_p: want above 0 to 1");
+  ExpectUsageError("--prompt a --top_p 0", "--top_p: want 0 < top_p <= 1");
   ExpectUsageError("--prompt a --top_p 1.5", "found 1.5");
-  ExpectUsageError("--prompt a --min_p 2", "--min_p: want from 0 to 1");
-  ExpectUsageError("--prompt a --typical_p 0", "--typical_p: want above 0");
-  ExpectUsageError("--prompt a --top-k -4", "--top_k: want 0 or more");
-  ExpectUsageError("--prompt a --repetition_penalty 0", "want above 0");
-  ExpectUsageError("--prompt a --presence_penalty 3", "want from -2 to 2");
-  ExpectUsageError("--prompt a --frequency_penalty -3", "want from -2 to 2");
+  ExpectUsageError("--prompt a --min_p 2", "--min_p: want 0 .. 1");
+  ExpectUsageError("--prompt a --typical_p 0",
+                   "--typical_p: want 0 < typical_p");
+  ExpectUsageError("--prompt a --top-k -4", "--top_k: want >= 0");
+  ExpectUsageError("--prompt a --repetition_penalty 500",
+                   "--repetition_penalty: want 0.01 .. 100, found 500");
+  ExpectUsageError("--prompt a --presence_penalty 3", "want -2 .. 2");
+  ExpectUsageError("--prompt a --frequency_penalty -3", "want -2 .. 2");
   ExpectUsageError("--prompt a --max_tokens 0", "--max_tokens: want 1 or more");
   ExpectUsageError("--prompt a --max_tokens many", "cannot read 'many'");
+  ExpectUsageError("--prompt ''", "--prompt: want a value, found ''");
+  ExpectUsageError("--prompt a --temperature=", "--temperature: want a value");
   ExpectUsageError("--prompt a --seed -1", "--seed: cannot read '-1'");
   ExpectUsageError("--prompt a --stop 'x,,y'", "--stop: want texts");
   ExpectUsageError("--prompt a --kv int8", "want auto, f32, bf16 or e4m3");
@@ -217,6 +221,33 @@ TEST(RunCommand, AFullOutputIsAFailure) {
       Answer("--prompt Hello! --temperature 0", "", "> /dev/full < /dev/null");
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("cannot write to standard output"));
+}
+
+// Where nothing can be said any more, the exit code still tells.
+TEST(RunCommand, AFullErrorOutputChangesNothing) {
+  const std::string quiet = " 2> /dev/full < /dev/null";
+  EXPECT_EQ(Answer("--prompt Hi --max_tokens 3", "", quiet).exit_code, 0);
+  EXPECT_EQ(Answer("--prompt Hi --top_p 7", "", quiet).exit_code, 2);
+  EXPECT_EQ(Answer("--prompt Hi --model /absent", "", quiet).exit_code, 1);
+}
+
+// What a model's files hold is text, to a terminal too.
+TEST(RunCommand, AModelsTextMovesNoCursor) {
+  const ScratchDirectory scratch;
+  const std::string copy = scratch / "model";
+  CopyDemoModel(copy);
+  nlohmann::json config =
+      nlohmann::json::parse(ReadWholeFile(copy + "/tokenizer_config.json"));
+  config["chat_template"] = "{{ raise_exception('\x1b]0;owned\x07') }}";
+  config["added_tokens_decoder"]["2"]["content"] = "\x1b[2J";
+  config["eos_token"] = "\x1b[2J";
+  std::ofstream(copy + "/tokenizer_config.json") << config.dump();
+  const Outcome chat = Answer("--model " + copy, "echo Hi | ", "");
+  EXPECT_THAT(chat.err, HasSubstr("]0;owned"));
+  EXPECT_THAT(chat.err, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(chat.err, Not(HasSubstr("\x07")));
+  const Outcome inspected = RunProgram("zqfp-inspect", "--model " + copy);
+  EXPECT_THAT(inspected.out, Not(HasSubstr("\x1b")));
 }
 
 TEST(RunCommand, StrictPassesWhereNothingFallsBack) {

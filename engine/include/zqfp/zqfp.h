@@ -63,16 +63,18 @@ class Result {
 //   4 temperature (0: the largest logit wins, lowest id on a tie; stop here)
 //   5 top_k   6 typical_p   7 top_p   8 min_p   9 draw
 struct SamplingOptions {
-  double temperature = 0.0;         // >= 0
+  double temperature = 0.0;         // [0, 10000]
   int64_t top_k = 0;                // >= 0; 0: off
   double typical_p = 1.0;           // (0, 1]; 1: off
   double top_p = 1.0;               // (0, 1]; 1: off
   double min_p = 0.0;               // [0, 1]; share of the best probability
-  double repetition_penalty = 1.0;  // > 0; 1: off       [arXiv:1909.05858]
+  double repetition_penalty = 1.0;  // [0.01, 100]; 1: off [arXiv:1909.05858]
   double presence_penalty = 0.0;    // [-2, 2]
   double frequency_penalty = 0.0;   // [-2, 2]
-  std::vector<std::pair<int32_t, float>> logit_bias;  // id, added
-  uint64_t seed = 0;  // same seed and prompt: same text, whatever the batch
+  std::vector<std::pair<int32_t, float>> logit_bias;  // id, added; <= 100000
+  // The same seed draws the same token from the same logits; those may differ
+  // in their last bits with what is batched, what is cached, and the machine.
+  uint64_t seed = 0;
 };
 
 enum class FinishReason {
@@ -93,7 +95,7 @@ struct GenerateOptions {
   // Receives each piece of text as soon as it is certain (whole UTF-8
   // characters, no part of a stop string). Return false to stop. On a GPU it
   // is called while that computes the next token: of the model, it may call
-  // Cancel.
+  // Cancel. What it throws ends the answer with kError.
   std::function<bool(const std::string& text)> on_text;
 };
 
@@ -108,7 +110,7 @@ struct GenerationStats {
 };
 
 struct Generation {
-  std::vector<int32_t> ids;  // without the token that ended the answer
+  std::vector<int32_t> ids;  // without the end token; with a stop string's
   std::string text;          // exactly what on_text received
   FinishReason finish_reason = FinishReason::kError;
   std::string error;  // kError: why
