@@ -76,8 +76,10 @@ absl::StatusOr<Certificate> Certification::Measure(
   ZQFP_ASSIGN_OR_RETURN(const LoadedModel original,
                         LoadFrom(original_, models));
   ZQFP_ASSIGN_OR_RETURN(const LoadedModel model, LoadFrom(directory, models));
-  ZQFP_ASSIGN_OR_RETURN(const std::unique_ptr<Model> rounded,
-                        LoadRounded(*original.model, original_, models));
+  std::unique_ptr<Model> rounded;
+  if (WhyNoNoiseFloor(*original.model).empty()) {
+    ZQFP_ASSIGN_OR_RETURN(rounded, LoadRounded(original_, models));
+  }
   EvaluationOptions evaluation = EvaluationOptionsOf(options_);
   evaluation.progress = progress;
   ZQFP_ASSIGN_OR_RETURN(const ComparisonResult result,

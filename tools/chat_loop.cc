@@ -11,6 +11,7 @@
 #include "tools/command_line.h"
 #include "tools/line_editor.h"
 #include "tools/model_flags.h"
+#include "tools/print.h"
 #include "tools/terminal.h"
 
 namespace zqfp::tools {
@@ -28,11 +29,12 @@ constexpr char kHelp[] =
     "Ctrl-C stops an answer. A line that ends in \\ goes on; \"\"\" begins and "
     "ends\nseveral lines.\n";
 
-// A remark of the program itself, dim where the terminal can.
+// A remark of the program itself, dim where the terminal can. It may quote a
+// model's template.
 void Note(const std::string& text) {
   static const bool color = HasColor(STDERR_FILENO);
-  fmt::print(stderr, "{}{}{}\n", color ? "\033[2m" : "", text,
-             color ? "\033[0m" : "");
+  Print(stderr, "{}{}{}\n", color ? "\033[2m" : "", WithoutControls(text),
+        color ? "\033[0m" : "");
 }
 
 std::string Trim(const std::string& text) {

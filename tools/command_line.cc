@@ -8,9 +8,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
+#include <new>
 
 #include "absl/flags/reflection.h"
 #include "kernels/core/status_macros.h"
+#include "tools/print.h"
 #include "tools/terminal.h"
 
 #ifndef ZQFP_VERSION
@@ -144,6 +147,10 @@ absl::Status ParseFlags(const std::vector<std::string>& arguments,
       if (Holds(seen, name)) value = flag->CurrentValue() + "," + value;
       seen.push_back(name);
     }
+    // To a flag that may be left out "" would mean that.
+    if (value.empty() && !flag->IsOfType<std::string>()) {
+      return UsageError(fmt::format("--{}: want a value, found ''", name));
+    }
     ZQFP_RETURN_IF_ERROR(SetFlag(*flag, value));
   }
   return absl::OkStatus();
@@ -162,6 +169,22 @@ std::string HelpText(const ToolInfo& info) {
   return text;
 }
 
+namespace {
+
+// What is thrown under `body`, by running out of memory say, is a failure like
+// any other.
+absl::Status Run(const std::function<absl::Status()>& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& thrown) {
+    return absl::InternalError(thrown.what());
+  }
+}
+
+}  // namespace
+
 int RunTool(int argc, char** argv, const ToolInfo& info,
             const std::function<absl::Status()>& body) {
   // A reader that goes away (| head) ends us quietly, as for any filter.
@@ -172,22 +195,22 @@ int RunTool(int argc, char** argv, const ToolInfo& info,
       return kExitOk;
     }
     if (argument == "--version") {
-      fmt::print("{} {}\n", info.name, Version());
+      Print("{} {}\n", info.name, Version());
       return kExitOk;
     }
   }
   absl::Status status = ParseFlags(arguments, info);
-  if (status.ok()) status = body();
+  if (status.ok()) status = Run(body);
   if (status.ok()) {
     if (fflush(stdout) == 0 && ferror(stdout) == 0) return kExitOk;
     status = absl::DataLossError("cannot write to standard output");
   }
   fflush(stdout);
   if (absl::IsCancelled(status)) return kExitInterrupt;
-  fmt::print(stderr, "{}: error: {}\n", info.name,
-             WithoutControls(std::string(status.message())));
+  Print(stderr, "{}: error: {}\n", info.name,
+        WithoutControls(std::string(status.message())));
   if (!status.GetPayload(kUsagePayload).has_value()) return kExitFailure;
-  fmt::print(stderr, "usage: {}\n", info.synopsis);
+  Print(stderr, "usage: {}\n", info.synopsis);
   return kExitUsage;
 }
 

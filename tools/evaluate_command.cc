@@ -17,8 +17,10 @@
 #include "tools/evaluation_report.h"
 #include "tools/evaluation_table.h"
 #include "tools/output_file.h"
+#include "tools/print.h"
 #include "tools/progress_bar.h"
 #include "tools/row_runner.h"
+#include "tools/terminal.h"
 
 namespace zqfp::tools {
 namespace {
@@ -93,9 +95,9 @@ void PrintRow(const EvaluateJob& job, const EvaluationTable& table,
     figures +=
         fmt::format(" {} {:.4f}", text, score.scores.at(text).perplexity());
   }
-  fmt::print(stderr, "[{}/{}] {}:{}; {:.1f} s, {} left\n", NumDone(job, table),
-             job.wanted.size(), score.name, figures, score.seconds,
-             TimeText(SecondsLeft(table, job.wanted)));
+  Print(stderr, "[{}/{}] {}:{}; {:.1f} s, {} left\n", NumDone(job, table),
+        job.wanted.size(), score.name, figures, score.seconds,
+        TimeText(SecondsLeft(table, job.wanted)));
 }
 
 // Measures the rows that are missing; the file has every finished one.
@@ -132,29 +134,35 @@ absl::Status Evaluate() {
   // A file-size limit is then a write error like a full disk, not a signal.
   signal(SIGXFSZ, SIG_IGN);
   CatchInterrupt();
-  const auto layers = job.if_exists == IfExists::kReplace
-                          ? WorkDirectory::Layers::kDrop
-                          : WorkDirectory::Layers::kKeep;
+  // Where there is a table, models are of its settings: StartTable refuses one
+  // of others.
+  std::error_code error;
+  const bool has_table = std::filesystem::exists(job.output, error);
+  const auto remains = job.if_exists == IfExists::kReplace
+                           ? WorkDirectory::Remains::kNothing
+                       : has_table ? WorkDirectory::Remains::kLayersAndModels
+                                   : WorkDirectory::Remains::kLayers;
   ZQFP_ASSIGN_OR_RETURN(
       const std::unique_ptr<WorkDirectory> work,
-      WorkDirectory::Open(job.work_directory, job.rows, layers));
+      WorkDirectory::Open(job.work_directory, job.rows, remains));
   ZQFP_ASSIGN_OR_RETURN(EvaluationTable table, StartTable(job));
   const int64_t num_found = NumDone(job, table);
   if (num_found > 0) {
-    fmt::print(stderr, "{} of {} rows are in {} already\n", num_found,
-               job.wanted.size(), job.output);
+    Print(stderr, "{} of {} rows are in {} already\n", num_found,
+          job.wanted.size(), job.output);
   }
   ZQFP_RETURN_IF_ERROR(
       WriteOutputFile(job.output, ToJsonText(table, job.rows)));
   const absl::Status filled = FillTable(job, *work, &table);
   if (!filled.ok()) {
-    fmt::print(stderr,
-               "{} of {} rows are in {}; the same command goes on with them\n",
-               NumDone(job, table), job.wanted.size(), job.output);
+    Print(stderr,
+          "{} of {} rows are in {}; the same command goes on with them, "
+          "--rows leaves some out\n",
+          NumDone(job, table), job.wanted.size(), job.output);
     return filled;
   }
   const std::string markdown = ToMarkdown(table, job.rows);
-  fmt::print("{}", markdown);
+  Print("{}", WithoutControls(markdown));  // an earlier run wrote settings
   if (job.markdown.empty()) return absl::OkStatus();
   return WriteOutputFile(job.markdown, markdown);
 }

@@ -9,6 +9,7 @@
 #include "kernels/core/status_macros.h"
 #include "tools/gpu_tables.h"
 #include "tools/output_file.h"
+#include "tools/print.h"
 
 ABSL_FLAG(
     std::string, gpu_tables, "",
@@ -51,17 +52,17 @@ absl::Status RunGpuTables(GpuTablesOutput output) {
                                  {"device", backend.device->Describe()},
                                  {"tables", nlohmann::ordered_json::array()}};
   if (as_text) {
-    fmt::print("zqfp {} on {}\n", Version(), backend.device->Describe());
+    Print("zqfp {} on {}\n", Version(), backend.device->Describe());
   }
   args.done = [&](const ReportTable& table) {
-    if (as_text) fmt::print("{}", TableText(table));
+    if (as_text) Print("{}", TableText(table));
     fflush(stdout);
     json["tables"].push_back(TableJson(table));
     return path.empty() ? absl::OkStatus()
                         : WriteOutputFile(path, json.dump(1) + "\n");
   };
   const absl::Status status = MeasureGpuTables(backend, args);
-  if (!as_text) fmt::print("{}\n", json.dump());
+  if (!as_text) Print("{}\n", json.dump());
   return status;
 }
 

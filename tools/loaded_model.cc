@@ -24,14 +24,14 @@ std::string BaseName(const std::string& directory) {
       .string();
 }
 
-absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const Model& original,
-                                                   const std::string& directory,
+std::string WhyNoNoiseFloor(const Model& original) {
+  if (original.rounds_inputs()) return "the original's activations are rounded";
+  if (original.device() != nullptr) return "it is measured on the CPU only";
+  return "";
+}
+
+absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const std::string& directory,
                                                    ModelOptions options) {
-  const auto& quantization = original.config().quantization;
-  if (quantization.has_value() &&
-      quantization->activations != ActivationFormat::kNone) {
-    return nullptr;
-  }
   options.simulated_activations = ActivationFormat::kBf16;
   return Model::Load(directory, options);
 }

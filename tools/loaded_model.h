@@ -28,11 +28,12 @@ absl::StatusOr<LoadedModel> LoadFrom(const std::string& directory,
 // What a person calls the model: the last part of its path, links resolved.
 std::string BaseName(const std::string& directory);
 
-// The original of `directory` once more, with the inputs of its linears in
-// bf16: what a noise floor is measured with. Null where they are in a narrower
-// format already.
-absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const Model& original,
-                                                   const std::string& directory,
+// Why an original has no noise floor; "" where it has one.
+std::string WhyNoNoiseFloor(const Model& original);
+
+// An original that has one once more, with the inputs of its linears in bf16:
+// what the floor is measured with.
+absl::StatusOr<std::unique_ptr<Model>> LoadRounded(const std::string& directory,
                                                    ModelOptions options);
 
 }  // namespace zqfp::tools

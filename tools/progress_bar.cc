@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "tools/print.h"
+
 namespace zqfp::tools {
 namespace {
 
@@ -62,8 +64,8 @@ void ProgressBar::Update(int64_t done, int64_t total, const std::string& note) {
   is_visible_ = true;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const double share = static_cast<double>(done) / static_cast<double>(total);
-  fmt::print(stderr, "\r\033[K{}",
-             ProgressLine(share, elapsed, note, TerminalColumns() - 1));
+  Print(stderr, "\r\033[K{}",
+        ProgressLine(share, elapsed, note, TerminalColumns() - 1));
   fflush(stderr);
 }
 

@@ -18,6 +18,7 @@
 #include "tools/certification.h"
 #include "tools/certification_flags.h"
 #include "tools/command_line.h"
+#include "tools/print.h"
 #include "tools/progress_bar.h"
 #include "tools/quantize_flags.h"
 
@@ -89,31 +90,31 @@ std::string DescribeScheme(const QuantizeOptions& options) {
 void PrintText(const QuantizeOptions& options, const QuantizeReport& report,
                double seconds) {
   const Summary summary = Summarize(report);
-  fmt::print("{}: {}\n", options.output, DescribeScheme(options));
-  fmt::print("  {:.1f} MB -> {:.1f} MB in {:.1f} s ({} tensors quantized)\n",
-             static_cast<double>(report.bytes_before) / 1e6,
-             static_cast<double>(report.bytes_after) / 1e6, seconds,
-             report.tensors.size());
+  Print("{}: {}\n", options.output, DescribeScheme(options));
+  Print("  {:.1f} MB -> {:.1f} MB in {:.1f} s ({} tensors quantized)\n",
+        static_cast<double>(report.bytes_before) / 1e6,
+        static_cast<double>(report.bytes_after) / 1e6, seconds,
+        report.tensors.size());
   if (report.num_expanded > 0) {
-    fmt::print("  {} tensors were 8-bit already (Q8_0) and expanded first\n",
-               report.num_expanded);
+    Print("  {} tensors were 8-bit already (Q8_0) and expanded first\n",
+          report.num_expanded);
   }
   if (summary.worst == nullptr) return;
-  fmt::print("  relative squared error {:.5f}; worst {:.5f} in {}\n",
-             summary.total.relative_error(),
-             summary.worst->rounding.relative_error(), summary.worst->name);
+  Print("  relative squared error {:.5f}; worst {:.5f} in {}\n",
+        summary.total.relative_error(),
+        summary.worst->rounding.relative_error(), summary.worst->name);
   if (options.linears.grid.format != GridFormat::kE2m1 ||
       options.linears.grid.scales.constraint == ScaleConstraint::kFree) {
     return;
   }
-  fmt::print("  shifts 0..{} of 14", summary.total.max_shift);
+  Print("  shifts 0..{} of 14", summary.total.max_shift);
   if (summary.total.clamped_rows > 0) {
-    fmt::print(
+    Print(
         "; {} groups in {} rows were too small for that window and got "
         "a larger step",
         summary.total.clamped_groups, summary.total.clamped_rows);
   }
-  fmt::print("\n");
+  Print("\n");
 }
 
 struct Outcome {
@@ -147,9 +148,8 @@ void PrintJson(const Outcome& result) {
   if (!result.measurement.is_null()) {
     json["certified"] = result.measurement;
   }
-  fmt::print("{}\n",
-             json.dump(2, ' ', false,
-                       nlohmann::ordered_json::error_handler_t::replace));
+  Print("{}\n", json.dump(2, ' ', false,
+                          nlohmann::ordered_json::error_handler_t::replace));
 }
 
 // One line on stderr for each layer of a calibrated job.
@@ -168,11 +168,11 @@ void PrintLayer(const LayerReport& layer, double seconds_so_far) {
                         TimeText(seconds_so_far / static_cast<double>(done) *
                                  static_cast<double>(layer.num_layers - done)))
           : "from the interrupted job";
-  fmt::print(stderr,
-             "layer {}/{}: relative squared error of weights {:.5f}, of "
-             "outputs {:.5f}; shifts 0..{}, {} rows clamped; {}\n",
-             done, layer.num_layers, rounding.relative_error(), output_error,
-             rounding.max_shift, rounding.clamped_rows, time);
+  Print(stderr,
+        "layer {}/{}: relative squared error of weights {:.5f}, of "
+        "outputs {:.5f}; shifts 0..{}, {} rows clamped; {}\n",
+        done, layer.num_layers, rounding.relative_error(), output_error,
+        rounding.max_shift, rounding.clamped_rows, time);
 }
 
 // The work itself, with a bar and a line for each layer.
@@ -227,17 +227,17 @@ absl::Status Quantize() {
   const absl::StatusOr<Outcome> result = Work(options, certification);
   if (absl::IsCancelled(result.status()) &&
       options.linears.needs_calibration()) {
-    fmt::print(stderr,
-               "finished layers stay in {}.layers; --resume goes on with "
-               "them\n",
-               options.output);
+    Print(stderr,
+          "finished layers stay in {}.layers; --resume goes on with "
+          "them\n",
+          options.output);
   }
   ZQFP_RETURN_IF_ERROR(result.status());
   if (absl::GetFlag(FLAGS_json)) {
     PrintJson(*result);
   } else {
     PrintText(options, result->report, result->seconds);
-    fmt::print("{}", MeasurementText(result->measurement));
+    Print("{}", MeasurementText(result->measurement));
   }
   return absl::OkStatus();
 }

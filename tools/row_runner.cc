@@ -128,13 +128,13 @@ bool TryLock(const std::string& path, int descriptor) {
 
 absl::StatusOr<std::unique_ptr<WorkDirectory>> WorkDirectory::Open(
     const std::string& path, const std::vector<EvaluationRow>& rows,
-    Layers layers) {
+    Remains remains) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     ZQFP_ASSIGN_OR_RETURN(const int descriptor, OpenDirectory(path));
     if (TryLock(path, descriptor)) {
       std::unique_ptr<WorkDirectory> work(new WorkDirectory(path, descriptor));
-      ZQFP_RETURN_IF_ERROR(work->CleanUp(rows, layers));
+      ZQFP_RETURN_IF_ERROR(work->CleanUp(rows, remains));
       return work;
     }
     close(descriptor);
@@ -148,9 +148,9 @@ absl::StatusOr<std::unique_ptr<WorkDirectory>> WorkDirectory::Open(
 }
 
 absl::Status WorkDirectory::CleanUp(const std::vector<EvaluationRow>& rows,
-                                    Layers layers) const {
+                                    Remains remains) const {
   std::error_code error;
-  std::vector<fs::path> remains;
+  std::vector<fs::path> useless;
   for (fs::directory_iterator at(path_, error), end; !error && at != end;
        at.increment(error)) {
     const std::string name = at->path().filename().string();
@@ -163,12 +163,14 @@ absl::Status WorkDirectory::CleanUp(const std::vector<EvaluationRow>& rows,
           "in it (--work_dir)",
           path_, name));
     }
-    if (layers == Layers::kDrop || !name.ends_with(kLayers)) {
-      remains.push_back(at->path());
-    }
+    const bool is_whole = name.find(kPartial) == name.npos;
+    const bool is_kept = name.ends_with(kLayers)
+                             ? remains != Remains::kNothing
+                             : remains == Remains::kLayersAndModels && is_whole;
+    if (!is_kept) useless.push_back(at->path());
   }
   if (error) return FileError(path_, "list", error);
-  for (const fs::path& path : remains) {
+  for (const fs::path& path : useless) {
     fs::remove_all(path, error);
     if (error) return FileError(path.string(), "remove", error);
   }
@@ -190,6 +192,11 @@ bool WorkDirectory::HasLayers(const EvaluationRow& row) const {
   return fs::exists(PathOf(row) + kLayers, error);
 }
 
+bool WorkDirectory::HasModel(const EvaluationRow& row) const {
+  std::error_code error;
+  return fs::exists(PathOf(row), error);
+}
+
 void WorkDirectory::Remove(const EvaluationRow& row) const {
   std::error_code error;
   fs::remove_all(PathOf(row), error);
@@ -201,12 +208,12 @@ absl::StatusOr<RowScore> RunRow(const EvaluationRow& row,
   const auto prefixed = [&](const absl::Status& status) {
     return Prefix(row.name + ": ", status);
   };
-  if (row.scheme) {
+  if (row.scheme && !args.work->HasModel(row)) {
     const absl::Status status = Quantize(row, args);
     if (!status.ok()) return prefixed(status);
   }
   absl::StatusOr<RowScore> score = Measure(row, args);
-  args.work->Remove(row);
+  if (!absl::IsCancelled(score.status())) args.work->Remove(row);
   if (!score.ok()) return prefixed(score.status());
   score->seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start)

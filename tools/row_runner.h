@@ -24,24 +24,27 @@ namespace zqfp::tools {
 
 // A directory of ours for quantized models, one at a time, that no other
 // process works in meanwhile. Removed with its content at the end, but for the
-// finished layers of a calibrated row that was interrupted.
+// model of a row that was interrupted, or its finished layers.
 class WorkDirectory {
  public:
-  enum class Layers : uint8_t { kKeep, kDrop };
+  // What is worth keeping of the remains of an interrupted run: finished layers
+  // say themselves what they were made of, models do not.
+  enum class Remains : uint8_t { kNothing, kLayers, kLayersAndModels };
 
-  // Creates it, or takes over what an interrupted run left: remains of `rows`
-  // go, their finished layers as `layers` says. FailedPrecondition where it
-  // holds anything else, or another process works in it and still does a second
-  // later (one that was killed may take its time to be gone).
+  // Creates it, or takes over what an interrupted run left of `rows`.
+  // FailedPrecondition where it holds anything else, or another process works
+  // in it and still does a second later (one that was killed may take its time
+  // to be gone).
   static absl::StatusOr<std::unique_ptr<WorkDirectory>> Open(
       const std::string& path, const std::vector<EvaluationRow>& rows,
-      Layers layers);
+      Remains remains);
   ~WorkDirectory();
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
 
   std::string PathOf(const EvaluationRow& row) const;
   bool HasLayers(const EvaluationRow& row) const;
+  bool HasModel(const EvaluationRow& row) const;
   // Removes the row's model; the reason why it could not is lost.
   void Remove(const EvaluationRow& row) const;
 
@@ -49,7 +52,7 @@ class WorkDirectory {
   WorkDirectory(std::string path, int descriptor)
       : path_(std::move(path)), descriptor_(descriptor) {}
   absl::Status CleanUp(const std::vector<EvaluationRow>& rows,
-                       Layers layers) const;
+                       Remains remains) const;
 
   std::string path_;
   int descriptor_;
@@ -73,8 +76,8 @@ struct RowRunnerArgs {
   std::function<absl::Status(double share, const std::string& note)> progress;
 };
 
-// Errors are prefixed with the row's name. A Cancelled row leaves finished
-// layers, with which it goes on the next time.
+// Errors are prefixed with the row's name. A Cancelled row leaves its model, or
+// finished layers, with which it goes on the next time.
 absl::StatusOr<RowScore> RunRow(const EvaluationRow& row,
                                 const RowRunnerArgs& args);
 

@@ -8,17 +8,20 @@
 #include <memory>
 #include <optional>
 
+#include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
 #include "engine/engine.h"
 #include "kernels/backend.h"
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/command_line.h"
+#include "tools/flag_choice.h"
 #include "tools/gpu_ceilings.h"
 #include "tools/gpu_tables_command.h"
 #include "tools/kv_flag.h"
 #include "tools/machine.h"
 #include "tools/model_flags.h"
+#include "tools/print.h"
 #include "tools/profile_report.h"
 #include "tools/shapes.h"
 #include "tools/workload.h"
@@ -27,8 +30,11 @@ ABSL_FLAG(std::string, shape, "",
           "random weights of a published shape instead of a model: llama-110m, "
           "llama-1b, llama-3b, llama2-7b, llama2-13b, llama2-70b, llama3-8b, "
           "opt-125m, gemma-2-2b");
-ABSL_FLAG(int64_t, group_size, 128, "--shape: group size of the scales");
-ABSL_FLAG(std::string, scales, "m2", "--shape: free, m1 or m2");
+ABSL_FLAG(std::optional<int64_t>, group_size, std::nullopt,
+          "--shape: group size of the scales (128)");
+ABSL_FLAG(std::optional<std::string>, scales, std::nullopt,
+          "--shape: free, m1 or m2 (m2)");
+ABSL_DECLARE_FLAG(std::string, model);
 ABSL_FLAG(int64_t, prompt, 512, "prompt tokens per sequence");
 ABSL_FLAG(int64_t, generate, 128, "generated tokens per sequence");
 ABSL_FLAG(int64_t, batch, 1, "sequences at once");
@@ -113,21 +119,36 @@ struct BenchResult {
 
 absl::StatusOr<QuantizationConfig> ShapeQuantization() {
   QuantizationConfig quantization;
-  quantization.group_size = absl::GetFlag(FLAGS_group_size);
+  quantization.group_size = absl::GetFlag(FLAGS_group_size).value_or(128);
   const int64_t g = quantization.group_size;
   if (g != 32 && g != 64 && g != 128 && g != 256) {
     return UsageError(
         fmt::format("--group_size: want 32, 64, 128 or 256, found {}", g));
   }
-  for (const ScaleConstraint constraint :
-       {ScaleConstraint::kFree, ScaleConstraint::kM1, ScaleConstraint::kM2}) {
-    quantization.constraint = constraint;
-    if (absl::GetFlag(FLAGS_scales) == ToString(constraint)) {
-      return quantization;
-    }
+  ZQFP_ASSIGN_OR_RETURN(
+      quantization.constraint,
+      Choice<ScaleConstraint>("scales",
+                              absl::GetFlag(FLAGS_scales).value_or("m2"),
+                              {ScaleConstraint::kFree, ScaleConstraint::kM1,
+                               ScaleConstraint::kM2}));
+  return quantization;
+}
+
+// What was given although it has no effect with what else was.
+absl::Status CheckFlags() {
+  const bool has_shape = !absl::GetFlag(FLAGS_shape).empty();
+  if (has_shape && !absl::GetFlag(FLAGS_model).empty()) {
+    return UsageError("want --shape or --model, found both");
   }
-  return UsageError(fmt::format("--scales: want free, m1 or m2, found '{}'",
-                                absl::GetFlag(FLAGS_scales)));
+  const std::pair<const char*, bool> of_shapes[] = {
+      {"group_size", absl::GetFlag(FLAGS_group_size).has_value()},
+      {"scales", absl::GetFlag(FLAGS_scales).has_value()}};
+  for (const auto& [name, given] : of_shapes) {
+    if (!given || has_shape) continue;
+    return UsageError(
+        fmt::format("--{}: want it with --shape, found it without", name));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadWhat(kernels::OpProfile* profile,
@@ -213,11 +234,11 @@ absl::Status Measure(Model& model, KvFormat kv, kernels::OpProfile* profile,
 
 void PrintText(const BenchResult& r) {
   const std::string threads = fmt::format("{} threads", r.num_threads);
-  fmt::print("{}: backend {}, {}, {}\n", r.what, r.backend,
-             r.is_on_host() ? threads : r.device, r.cpu);
+  Print("{}: backend {}, {}, {}\n", r.what, r.backend,
+        r.is_on_host() ? threads : r.device, r.cpu);
   const auto line = [](const std::string& name, const Figure& figure) {
-    fmt::print("{:<24} {:>9.1f} tokens/s   (min {:.1f}, max {:.1f})\n", name,
-               figure.At(0.5), figure.At(0), figure.At(1));
+    Print("{:<24} {:>9.1f} tokens/s   (min {:.1f}, max {:.1f})\n", name,
+          figure.At(0.5), figure.At(0), figure.At(1));
   };
   const std::string times =
       r.batch > 1 ? fmt::format(" x {}", r.batch) : std::string();
@@ -226,30 +247,28 @@ void PrintText(const BenchResult& r) {
     line(fmt::format("generate {}{}", r.generate, times),
          r.generate_phase.speed);
     const double limit = r.ceilings.read_bytes_per_s;
-    fmt::print("weights streamed         {:>9.1f} GB/s", r.streamed() / 1e9);
+    Print("weights streamed         {:>9.1f} GB/s", r.streamed() / 1e9);
     if (limit > 0) {
-      fmt::print(", {:.0f} % of the {:.1f} GB/s that {} read",
-                 100 * r.streamed() / limit, limit / 1e9,
-                 r.is_on_host() ? threads : "its kernels");
+      Print(", {:.0f} % of the {:.1f} GB/s that {} read",
+            100 * r.streamed() / limit, limit / 1e9,
+            r.is_on_host() ? threads : "its kernels");
     }
-    fmt::print("\n");
+    Print("\n");
   }
   if (r.ceilings.multiply_flop_per_s > 0) {
-    fmt::print(
-        "multiplication's peak    {:>9.1f} GFLOP/s, of {} threads with {}\n",
-        r.ceilings.multiply_flop_per_s / 1e9, r.num_threads, r.backend);
+    Print("multiplication's peak    {:>9.1f} GFLOP/s, of {} threads with {}\n",
+          r.ceilings.multiply_flop_per_s / 1e9, r.num_threads, r.backend);
   }
-  fmt::print(
+  Print(
       "weights per token        {:>9.1f} MB;  loaded in {:.3f} s;  peak "
       "memory {:.1f} MB\n",
       static_cast<double>(r.weight_bytes) / 1e6, r.load_s,
       static_cast<double>(r.peak_rss_bytes) / 1e6);
   if (r.prompt_phase.profile.steps > 0) {
-    fmt::print("{}", ProfileText("prompt", r.prompt_phase.profile, r.ceilings));
+    Print("{}", ProfileText("prompt", r.prompt_phase.profile, r.ceilings));
   }
   if (r.generate_phase.profile.steps > 0) {
-    fmt::print("{}",
-               ProfileText("generate", r.generate_phase.profile, r.ceilings));
+    Print("{}", ProfileText("generate", r.generate_phase.profile, r.ceilings));
   }
 }
 
@@ -278,7 +297,7 @@ void PrintJson(const BenchResult& r) {
     json["profile"]["generate"] =
         ProfileJson(r.generate_phase.profile, r.ceilings);
   }
-  fmt::print("{}\n", json.dump());
+  Print("{}\n", json.dump());
 }
 
 // What the threads or the device can do at most, in this run.
@@ -303,6 +322,7 @@ absl::Status Run() {
     return RunGpuTables(absl::GetFlag(FLAGS_json) ? GpuTablesOutput::kJson
                                                   : GpuTablesOutput::kText);
   }
+  ZQFP_RETURN_IF_ERROR(CheckFlags());
   ZQFP_RETURN_IF_ERROR(CheckCounts());
   ZQFP_ASSIGN_OR_RETURN(const KvFormat kv,
                         ParseKvFormat(absl::GetFlag(FLAGS_kv)));
@@ -327,6 +347,13 @@ absl::Status Run() {
   if (result.batch > model->options().max_tokens) {
     return UsageError(fmt::format("--batch: want at most {}, found {}",
                                   model->options().max_tokens, result.batch));
+  }
+  const int64_t context = model->config().max_positions;
+  if (result.prompt + result.generate > context) {
+    return UsageError(fmt::format(
+        "want --prompt and --generate within the {} tokens of the model's "
+        "context, found {} and {}",
+        context, result.prompt, result.generate));
   }
   ZQFP_RETURN_IF_ERROR(
       Measure(*model, ResolveKvFormat(kv, *model), profile, &result));

@@ -12,6 +12,8 @@
 #include "tools/inspection.h"
 #include "tools/kv_flag.h"
 #include "tools/model_flags.h"
+#include "tools/print.h"
+#include "tools/terminal.h"
 
 ABSL_FLAG(bool, explain, false,
           "each layer: formats, kernel, whether its products are exact");
@@ -52,10 +54,9 @@ absl::StatusOr<int64_t> PlannedContext(const Model& model) {
       "--context: want 2 .. {} tokens (the model's), found {}", most, context));
 }
 
-void Print(const Section& all) {
+void PrintSections(const Section& all) {
   if (absl::GetFlag(FLAGS_json)) {
-    fmt::print("{}\n",
-               all.dump(-1, ' ', false, Section::error_handler_t::replace));
+    Print("{}\n", all.dump(-1, ' ', false, Section::error_handler_t::replace));
     return;
   }
   std::string text = SummaryText(all["model"]) + MemoryText(all["memory"]) +
@@ -64,7 +65,7 @@ void Print(const Section& all) {
   if (all.contains("layers")) text += ExplainText(all["layers"]);
   if (all.contains("tensors")) text += TensorsText(all["tensors"]);
   if (all.contains("ops")) text += OpsText(all["ops"]);
-  fmt::print("{}", text);
+  Print("{}", WithoutControls(text));  // names and texts are the model's
 }
 
 absl::Status Run() {
@@ -84,7 +85,7 @@ absl::Status Run() {
   if (absl::GetFlag(FLAGS_explain)) all["layers"] = ExplainSection(*model);
   if (absl::GetFlag(FLAGS_tensors)) all["tensors"] = TensorsSection(checkpoint);
   if (absl::GetFlag(FLAGS_ops)) all["ops"] = OpsSection();
-  Print(all);
+  PrintSections(all);
   const Section& certificate = all["certificate"];
   if (certificate.is_null() || certificate["difference"].is_null()) {
     return absl::OkStatus();

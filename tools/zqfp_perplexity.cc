@@ -18,6 +18,7 @@
 #include "tools/model_flags.h"
 #include "tools/output_file.h"
 #include "tools/perplexity_report.h"
+#include "tools/print.h"
 #include "tools/progress_bar.h"
 
 ABSL_FLAG(std::string, text, "",
@@ -26,8 +27,8 @@ ABSL_FLAG(std::string, text, "",
 ABSL_FLAG(std::string, against, "",
           "directory of the original: compares every prediction with its");
 ABSL_FLAG(std::string, noise_floor, "",
-          "windows on which the original is compared with itself in bf16: "
-          "sampled (every 32nd), all or none (sampled)");
+          "windows on which the original is compared with itself, inputs of "
+          "its linears in bf16: sampled (every 32nd), all or none (sampled)");
 ABSL_FLAG(std::string, plot, "",
           "FILE.svg to write: divergence by position and by confidence");
 ABSL_FLAG(std::string, task, "",
@@ -116,9 +117,9 @@ absl::Status RunAndPrint(Options options, const char* unit, const Work& work) {
   if (absl::GetFlag(FLAGS_json)) {
     nlohmann::ordered_json json = ToJson(*result);
     json["seconds"] = time.count();
-    fmt::print("{}\n", json.dump());
+    Print("{}\n", json.dump());
   } else {
-    fmt::print("{}", Describe(*result));
+    Print("{}", Describe(*result));
   }
   return absl::OkStatus();
 }
@@ -185,17 +186,14 @@ absl::Status WritePlot(const ComparisonResult& result,
 absl::StatusOr<std::unique_ptr<Model>> LoadForNoiseFloor(
     const Model& original, const std::string& directory,
     const ModelOptions& options) {
-  ZQFP_ASSIGN_OR_RETURN(std::unique_ptr<Model> rounded,
-                        LoadRounded(original, directory, options));
-  if (rounded != nullptr) return rounded;
+  const std::string why = WhyNoNoiseFloor(original);
+  if (why.empty()) return LoadRounded(directory, options);
   if (!absl::GetFlag(FLAGS_noise_floor).empty()) {
     return absl::InvalidArgumentError(
-        "--noise_floor: want an original whose activations are not "
-        "quantized, found e4m3 per token; use --noise_floor none");
+        fmt::format("--noise_floor: want none with this original, found {}: {}",
+                    absl::GetFlag(FLAGS_noise_floor), why));
   }
-  fmt::print(stderr,
-             "zqfp-perplexity: no noise floor: the original's activations "
-             "are e4m3, not f32\n");
+  Print(stderr, "zqfp-perplexity: no noise floor: {}\n", why);
   return nullptr;
 }
 

@@ -15,6 +15,7 @@
 #include "tools/conversation.h"
 #include "tools/kv_flag.h"
 #include "tools/model_flags.h"
+#include "tools/print.h"
 #include "tools/sampling_flags.h"
 #include "tools/terminal.h"
 
@@ -106,10 +107,9 @@ absl::Status Answer(Conversation& conversation, const std::string& prompt) {
         open_line = piece.back() != '\n';
       }));
   if (json) {
-    fmt::print("{}\n",
-               ToJson(generation, conversation.last_seed())
-                   .dump(-1, ' ', false,
-                         nlohmann::ordered_json::error_handler_t::replace));
+    Print("{}\n", ToJson(generation, conversation.last_seed())
+                      .dump(-1, ' ', false,
+                            nlohmann::ordered_json::error_handler_t::replace));
   } else if (open_line) {
     fputs("\n", stdout);
   }
@@ -118,17 +118,17 @@ absl::Status Answer(Conversation& conversation, const std::string& prompt) {
     return absl::CancelledError("interrupted");
   }
   if (!json && generation.finish_reason == FinishReason::kLength) {
-    fmt::print(stderr, "zqfp-run: note: cut at --max_tokens {}\n",
-               generation.ids.size());
+    Print(stderr, "zqfp-run: note: cut at --max_tokens {}\n",
+          generation.ids.size());
   } else if (!json && generation.finish_reason == FinishReason::kContextFull) {
-    fmt::print(stderr, "zqfp-run: note: cut, the context is full\n");
+    Print(stderr, "zqfp-run: note: cut, the context is full\n");
   }
   return absl::OkStatus();
 }
 
 void Greet(const LanguageModel& model, const std::string& directory) {
   const ModelInfo info = model.info();
-  fmt::print(
+  Print(
       stderr,
       "zqfp {}: {} ({}, {} layers)\nweights {}, head {}, KV {}; {}; context {} "
       "tokens\n/help lists the commands\n",

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using zqfp::testing::ScratchDirectory;
 using zqfp::testing::SmallStories;
-using Layers = WorkDirectory::Layers;
+using Remains = WorkDirectory::Remains;
 
 std::vector<EvaluationRow> Rows() {
   LinearScheme common;
@@ -46,7 +46,7 @@ TEST(WorkDirectoryTest, IsThereWhileItIsOpen) {
   const ScratchDirectory scratch;
   const std::string path = scratch / "deep/work";
   {
-    const auto work = WorkDirectory::Open(path, Rows(), Layers::kKeep);
+    const auto work = WorkDirectory::Open(path, Rows(), Remains::kLayers);
     ASSERT_TRUE(work.ok()) << work.status();
     EXPECT_TRUE(fs::is_directory(path));
     EXPECT_EQ((*work)->PathOf(Row("w8a8-fp-fp-rtn")), path + "/w8a8-fp-fp-rtn");
@@ -56,29 +56,29 @@ TEST(WorkDirectoryTest, IsThereWhileItIsOpen) {
 
 TEST(WorkDirectoryTest, IsOneRunsAlone) {
   const ScratchDirectory scratch;
-  auto work = WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep);
+  auto work = WorkDirectory::Open(scratch / "work", Rows(), Remains::kLayers);
   ASSERT_TRUE(work.ok());
   const absl::Status second =
-      WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep).status();
+      WorkDirectory::Open(scratch / "work", Rows(), Remains::kLayers).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(second));
   EXPECT_THAT(std::string(second.message()), HasSubstr("another process"));
   EXPECT_TRUE(fs::exists(scratch / "work"));
   work->reset();
   EXPECT_TRUE(
-      WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep).ok());
+      WorkDirectory::Open(scratch / "work", Rows(), Remains::kLayers).ok());
 }
 
 // What was killed holds its lock until the kernel has taken it down.
 TEST(WorkDirectoryTest, WaitsForWhatIsAboutToEnd) {
   const ScratchDirectory scratch;
-  auto dying = WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep);
+  auto dying = WorkDirectory::Open(scratch / "work", Rows(), Remains::kLayers);
   ASSERT_TRUE(dying.ok());
   std::thread end([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     dying->reset();
   });
   const auto next =
-      WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep);
+      WorkDirectory::Open(scratch / "work", Rows(), Remains::kLayers);
   end.join();
   EXPECT_TRUE(next.ok()) << next.status();
   EXPECT_TRUE(fs::exists(scratch / "work"));
@@ -93,15 +93,25 @@ TEST(WorkDirectoryTest, RemainsGoAndLayersStayUnlessDropped) {
   WriteLayers(path + ".layers");
   {
     const auto work =
-        WorkDirectory::Open(scratch / "work", Rows(), Layers::kKeep);
+        WorkDirectory::Open(scratch / "work", Rows(), Remains::kLayers);
     ASSERT_TRUE(work.ok()) << work.status();
     EXPECT_TRUE((*work)->HasLayers(row));
     EXPECT_FALSE(fs::exists(path));
     EXPECT_FALSE(fs::exists(path + ".partial-123"));
   }
   ASSERT_TRUE(fs::exists(path + ".layers"));
+  fs::create_directories(path + ".partial-123");
+  fs::create_directories(path);
+  {
+    const auto work = WorkDirectory::Open(scratch / "work", Rows(),
+                                          Remains::kLayersAndModels);
+    ASSERT_TRUE(work.ok()) << work.status();
+    EXPECT_TRUE((*work)->HasLayers(row));
+    EXPECT_TRUE((*work)->HasModel(row));
+    EXPECT_FALSE(fs::exists(path + ".partial-123"));
+  }
   EXPECT_TRUE(
-      WorkDirectory::Open(scratch / "work", Rows(), Layers::kDrop).ok());
+      WorkDirectory::Open(scratch / "work", Rows(), Remains::kNothing).ok());
   EXPECT_FALSE(fs::exists(scratch / "work"));
 }
 
@@ -111,7 +121,7 @@ TEST(WorkDirectoryTest, NothingOfOthersIsTouched) {
     fs::create_directories(scratch / "w16a16");
     scratch.Write(name, "dear all");
     const absl::Status status =
-        WorkDirectory::Open(scratch.path(), Rows(), Layers::kDrop).status();
+        WorkDirectory::Open(scratch.path(), Rows(), Remains::kNothing).status();
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(name));
     EXPECT_TRUE(fs::exists(scratch / name));
@@ -120,7 +130,7 @@ TEST(WorkDirectoryTest, NothingOfOthersIsTouched) {
   const ScratchDirectory scratch;
   scratch.Write("file", "");
   EXPECT_FALSE(
-      WorkDirectory::Open(scratch / "file", Rows(), Layers::kKeep).ok());
+      WorkDirectory::Open(scratch / "file", Rows(), Remains::kLayers).ok());
 }
 
 class RunRowTest : public ::testing::Test {
@@ -128,7 +138,7 @@ class RunRowTest : public ::testing::Test {
   RunRowTest() {
     testing::WriteSmallModel(model_);
     tokenizer_ = *LoadModelTokenizer(model_.path());
-    work_ = *WorkDirectory::Open(scratch_ / "work", Rows(), Layers::kKeep);
+    work_ = *WorkDirectory::Open(scratch_ / "work", Rows(), Remains::kLayers);
     texts_.push_back({"a", {{SmallStories(1, 100)}, false}});
     texts_.push_back({"b", {{SmallStories(1, 900)}, false}});
     args_ = {.quantize = {.input = model_.path(),
@@ -199,12 +209,19 @@ TEST_F(RunRowTest, AStoppedRowIsCancelledAndGoesOn) {
   EXPECT_TRUE(fs::is_empty(scratch_ / "work"));
 }
 
-TEST_F(RunRowTest, AStoppedEvaluationLeavesNoModel) {
+TEST_F(RunRowTest, AStoppedEvaluationLeavesTheModelForTheNextOne) {
+  const double whole = Loss("w4a8-fp-fp-free-gptq");
   args_.progress = [](double, const std::string& note) {
     return note == "b" ? absl::CancelledError("stopped") : absl::OkStatus();
   };
   EXPECT_TRUE(
-      absl::IsCancelled(RunRow(Row("w4a8-fp-fp-free-rtn"), args_).status()));
+      absl::IsCancelled(RunRow(Row("w4a8-fp-fp-free-gptq"), args_).status()));
+  EXPECT_TRUE(work_->HasModel(Row("w4a8-fp-fp-free-gptq")));
+  args_.progress = [](double, const std::string& note) {
+    EXPECT_TRUE(note == "a" || note == "b") << "quantizes again: " << note;
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(Loss("w4a8-fp-fp-free-gptq"), whole);
   EXPECT_TRUE(fs::is_empty(scratch_ / "work"));
 }
 
