@@ -218,7 +218,7 @@ TEST(Evaluate, BabyllamaHasThePublishedLoss) {
   const std::string directory = testing::AssetPath("models/babyllama-1m");
   const std::string path = testing::AssetPath("text/tinystories_train_0.txt");
   if (directory.empty() || path.empty()) {
-    GTEST_SKIP() << "not run: shared/assets is not here";
+    GTEST_SKIP() << "NOT RUN: shared/assets is not here";
   }
   auto stories = ReadCorpus(path, "<|endoftext|>");
   ASSERT_TRUE(stories.ok()) << stories.status();

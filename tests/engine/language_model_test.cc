@@ -39,7 +39,7 @@ TEST(LanguageModel, NamesItsReasonsAndVersion) {
 
 TEST(LanguageModel, RefusesBadLoadOptions) {
   const std::string directory = AnyModel();
-  if (directory.empty()) GTEST_SKIP() << "not run: no model is here";
+  if (directory.empty()) GTEST_SKIP() << "NOT RUN: no model is here";
   for (const int64_t context : {int64_t{-1}, int64_t{1}, INT64_MAX}) {
     const auto model = LanguageModel::Load(
         {.directory = directory, .context_tokens = context});
@@ -53,7 +53,7 @@ TEST(LanguageModel, RefusesBadLoadOptions) {
 
 TEST(LanguageModel, GoesOnWhereAnEarlierCallEnded) {
   const std::string directory = AnyModel();
-  if (directory.empty()) GTEST_SKIP() << "not run: no model is here";
+  if (directory.empty()) GTEST_SKIP() << "NOT RUN: no model is here";
   auto model = LanguageModel::Load({.directory = directory});
   ASSERT_TRUE(model.ok()) << model.error().message;
   auto prompt = model->Tokenize(
@@ -69,17 +69,19 @@ TEST(LanguageModel, GoesOnWhereAnEarlierCallEnded) {
   all.insert(all.end(), first.value().ids.begin(), first.value().ids.end());
   options.max_tokens = 8;
   const auto second = model->Generate(all, options);
+  ASSERT_TRUE(second.ok()) << second.error().message;
   EXPECT_GT(second.value().stats.reused_tokens, 0);
   LanguageModel moved = std::move(*model);
   moved.Reset();
   const auto fresh = moved.Generate(all, options);
+  ASSERT_TRUE(fresh.ok()) << fresh.error().message;
   EXPECT_EQ(fresh.value().ids, second.value().ids);
   EXPECT_EQ(fresh.value().stats.reused_tokens, 0);
 }
 
 TEST(LanguageModel, ChatPromptWantsATemplate) {
   const std::string directory = testing::AssetPath("models/babyllama-1m");
-  if (directory.empty()) GTEST_SKIP() << "not run: shared/assets is not here";
+  if (directory.empty()) GTEST_SKIP() << "NOT RUN: shared/assets is not here";
   auto model = LanguageModel::Load({.directory = directory});
   ASSERT_TRUE(model.ok()) << model.error().message;
   const auto prompt = model->ChatPrompt({{"user", "Hello"}});
@@ -89,7 +91,7 @@ TEST(LanguageModel, ChatPromptWantsATemplate) {
 
 TEST(LanguageModel, CancelFromAnotherThread) {
   const std::string directory = AnyModel();
-  if (directory.empty()) GTEST_SKIP() << "not run: no model is here";
+  if (directory.empty()) GTEST_SKIP() << "NOT RUN: no model is here";
   auto model = LanguageModel::Load({.directory = directory});
   ASSERT_TRUE(model.ok()) << model.error().message;
   const auto prompt = model->Tokenize("Once");

@@ -66,7 +66,7 @@ TEST(PerplexityGolden, EqualsTransformersOnRealModelsAndTexts) {
     const std::string directory = AssetPath("models/" + name);
     const std::string path = AssetPath(text);
     if (directory.empty() || path.empty()) {
-      GTEST_SKIP() << "not run: shared/assets is not here";
+      GTEST_SKIP() << "NOT RUN: shared/assets is not here";
     }
     const auto tokenizer = MakeTokenizer(directory);
     ASSERT_NE(tokenizer, nullptr);

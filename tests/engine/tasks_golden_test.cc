@@ -59,7 +59,7 @@ TEST(TasksGolden, EqualsLmEvaluationHarness) {
     const std::string directory =
         AssetPath("models/" + c["model"].get<std::string>());
     if (directory.empty()) {
-      GTEST_SKIP() << "not run: shared/assets is not here";
+      GTEST_SKIP() << "NOT RUN: shared/assets is not here";
     }
     const auto tokenizer = LoadTokenizer(directory);
     const auto model = Model::Load(directory, {});

@@ -97,7 +97,7 @@ TEST(BackendTest, RunnableIsWhatTheProcessorHas) {
   std::string line;
   while (std::getline(cpuinfo, line) && !line.starts_with("flags")) {
   }
-  if (line.empty()) GTEST_SKIP() << "not run: /proc/cpuinfo lists no flags";
+  if (line.empty()) GTEST_SKIP() << "NOT RUN: /proc/cpuinfo lists no flags";
   std::istringstream words(line);
   const std::set<std::string> flags{std::istream_iterator<std::string>(words),
                                     {}};
@@ -263,7 +263,7 @@ TEST(BackendTest, UnknownNamesAreErrorsThatListTheKnown) {
 }
 
 TEST(BackendTest, CudaWithoutItsKernelsIsAnErrorThatSaysSo) {
-  if (CudaIsBuilt()) GTEST_SKIP() << "not run: this build has CUDA kernels";
+  if (CudaIsBuilt()) GTEST_SKIP() << "NOT RUN: this build has CUDA kernels";
   const auto backend = MakeBackend("cuda");
   EXPECT_EQ(backend.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(backend.status().message()), HasSubstr("no CUDA"));
@@ -271,9 +271,9 @@ TEST(BackendTest, CudaWithoutItsKernelsIsAnErrorThatSaysSo) {
 
 // Only machines without a GPU can show this.
 TEST(BackendTest, CudaWithoutAGpuIsAnErrorThatNamesWhatWasFound) {
-  if (!CudaIsBuilt()) GTEST_SKIP() << "not run: no CUDA kernels in this build";
+  if (!CudaIsBuilt()) GTEST_SKIP() << "NOT RUN: no CUDA kernels in this build";
   const auto backend = MakeBackend("cuda");
-  if (backend.ok()) GTEST_SKIP() << "not run: this machine has a GPU";
+  if (backend.ok()) GTEST_SKIP() << "NOT RUN: this machine has a GPU";
   EXPECT_EQ(backend.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(backend.status().message()),
               HasSubstr("want a GPU of compute capability 9.x, found "));
@@ -291,7 +291,7 @@ TEST(BackendTest, AMissingInstructionSetIsAnError) {
     EXPECT_THAT(std::string(backend.status().message()), HasSubstr("AVX"));
   }
   if (num_missing == 0) {
-    GTEST_SKIP() << "not run: this machine has every instruction set";
+    GTEST_SKIP() << "NOT RUN: this machine has every instruction set";
   }
 }
 

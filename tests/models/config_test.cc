@@ -565,7 +565,7 @@ TEST(ConfigTest, RealCheckpoints) {
   for (const char* model : {"tinystories-656k", "babyllama-1m"}) {
     const std::string directory =
         testing::AssetPath(std::string("models/") + model);
-    if (directory.empty()) GTEST_SKIP() << "not run: no shared assets";
+    if (directory.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
     const absl::StatusOr<Config> config = LoadConfig(directory);
     ASSERT_TRUE(config.ok()) << config.status();
     EXPECT_EQ(config->model_dim, 128);

@@ -108,7 +108,7 @@ TEST(RealModelsTest, LossAndGreedyIdsEqualHuggingFace) {
       ReadJson(SourcePath("tests/golden/models/real_models.json"));
   for (const auto& [name, want] : golden.items()) {
     const std::string directory = AssetPath("models/" + name);
-    if (directory.empty()) GTEST_SKIP() << "not run: no " << name;
+    if (directory.empty()) GTEST_SKIP() << "NOT RUN: no " << name;
     for (const std::string& backend : testing::Backends()) {
       const auto model =
           Model::Load(directory, {.num_threads = 2, .backend = backend});

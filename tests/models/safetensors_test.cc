@@ -403,7 +403,7 @@ TEST(CheckpointTest, SaysWhatIsMissing) {
 
 TEST(CheckpointTest, RealCheckpoint) {
   const std::string directory = testing::AssetPath("models/stories-260k");
-  if (directory.empty()) GTEST_SKIP() << "not run: no shared assets";
+  if (directory.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
   const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(directory);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const Tensor* tensor =

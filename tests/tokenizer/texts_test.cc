@@ -106,12 +106,12 @@ class TextsTest : public ::testing::TestWithParam<TokenizerFiles> {};
 
 TEST_P(TextsTest, WholeTextsHaveTheLibrarysIdsAndComeBack) {
   const auto tokenizer = Load(GetParam());
-  if (tokenizer == nullptr) GTEST_SKIP() << "not run: no such asset";
+  if (tokenizer == nullptr) GTEST_SKIP() << "NOT RUN: no such asset";
   const nlohmann::json golden = nlohmann::json::parse(
       ReadFile(testing::SourcePath("tests/golden/tokenizer_texts.json")));
   for (const auto& [name, want] : golden[GetParam().name].items()) {
     const std::string text = ReadFile(AssetPath("text/" + name));
-    if (text.empty()) GTEST_SKIP() << "not run: no " << name;
+    if (text.empty()) GTEST_SKIP() << "NOT RUN: no " << name;
     const EncodeOptions options = {
         .add_special_tokens = false,
         .parse_special_tokens = GetParam().parses_special_tokens};
@@ -167,7 +167,7 @@ TEST(TextsTime, LongRunsAreNotQuadratic) {
       EXPECT_LT(four, 10 * once + 0.02) << files.name << " '" << unit << "'";
     }
   }
-  if (num_run == 0) GTEST_SKIP() << "not run: no tokenizers in assets";
+  if (num_run == 0) GTEST_SKIP() << "NOT RUN: no tokenizers in assets";
 }
 
 }  // namespace

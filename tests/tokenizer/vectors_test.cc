@@ -62,7 +62,7 @@ class VectorsTest : public ::testing::TestWithParam<VectorCase> {};
 TEST_P(VectorsTest, IdsAreEqual) {
   const VectorCase& param = GetParam();
   const std::string tokenizers = AssetPath("tokenizers");
-  if (tokenizers.empty()) GTEST_SKIP() << "not run: no tokenizers in assets";
+  if (tokenizers.empty()) GTEST_SKIP() << "NOT RUN: no tokenizers in assets";
   testing::TokenizerDirectory directory;
   directory.Link(tokenizers + "/" + param.asset, param.as_file);
   if (*param.second_asset != '\0') {

@@ -309,7 +309,7 @@ TEST_F(EvaluateCommand, AFullDiskLeavesTheFinishedRows) {
 
 TEST_F(EvaluateCommand, AGgufFileIsAModel) {
   const std::string model = AssetPath("models/stories-260k");
-  if (model.empty()) GTEST_SKIP() << "not run: no shared assets";
+  if (model.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
   std::string gguf;
   for (const auto& file : fs::directory_iterator(model)) {
     if (file.path().extension() == ".gguf") gguf = file.path().string();
@@ -326,7 +326,7 @@ TEST_F(EvaluateCommand, ARealModelIsBestAsItIsAndGptqBeatsRounding) {
   const std::string model = AssetPath("models/babyllama-1m");
   const std::string stories = AssetPath("text/tinystories_train_0.txt");
   if (model.empty() || stories.empty()) {
-    GTEST_SKIP() << "not run: no shared assets";
+    GTEST_SKIP() << "NOT RUN: no shared assets";
   }
   flags_ = "--text " + stories + " --threads 2 ";
   const Outcome real = Evaluate(

@@ -137,7 +137,7 @@ TEST(InspectCommand, OpsShowEveryOpUnderEveryBackendThatRuns) {
 
 TEST(InspectCommand, FullPrecisionModelsToo) {
   const std::string model = AssetPath("models/stories-260k");
-  if (model.empty()) GTEST_SKIP() << "not run: no shared assets";
+  if (model.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
   const nlohmann::json all = InspectJson("--explain --model " + model);
   EXPECT_EQ(all["model"]["head"], "f32");
   EXPECT_EQ(all["memory"]["kv"], "f32");

@@ -135,7 +135,7 @@ TEST(QuantizeCommandTest, AMissingInputIsAFailure) {
 
 TEST(QuantizeCommandTest, QuantizesARealModelAndReports) {
   const std::string model = AssetPath("models/babyllama-1m");
-  if (model.empty()) GTEST_SKIP() << "not run: no shared assets";
+  if (model.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
   const ScratchDirectory scratch;
   const std::string arguments =
       "--input " + model + " --output " + (scratch / "out");
@@ -157,7 +157,7 @@ TEST(QuantizeCommandTest, QuantizesARealModelAndReports) {
 
 TEST(QuantizeCommandTest, AFullDiskAndCtrlCLeaveNothing) {
   const std::string model = AssetPath("models/babyllama-1m");
-  if (model.empty()) GTEST_SKIP() << "not run: no shared assets";
+  if (model.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
   const ScratchDirectory scratch;
   const std::string arguments =
       "--input " + model + " --output " + (scratch / "out");
@@ -182,7 +182,7 @@ TEST(QuantizeCommandTest, GptqReachesTheReferenceLoss) {
   const std::string model = AssetPath("models/babyllama-1m");
   const std::string stories = AssetPath("text/tinystories_train_0.txt");
   if (model.empty() || stories.empty()) {
-    GTEST_SKIP() << "not run: no shared assets";
+    GTEST_SKIP() << "NOT RUN: no shared assets";
   }
   const ScratchDirectory scratch;
   std::ifstream file(stories);

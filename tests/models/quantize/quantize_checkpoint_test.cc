@@ -595,7 +595,7 @@ TEST_F(QuantizeCheckpointTest, RealCheckpoints) {
        {"tinystories-656k", "babyllama-1m", "stories-260k"}) {
     QuantizeOptions options = Options();
     options.input = testing::AssetPath(std::string("models/") + model);
-    if (options.input.empty()) GTEST_SKIP() << "not run: no shared assets";
+    if (options.input.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
     options.if_exists = IfExists::kReplace;
     const absl::StatusOr<QuantizeReport> report = QuantizeCheckpoint(options);
     ASSERT_TRUE(report.ok()) << report.status();

@@ -347,7 +347,7 @@ double MeanErrorOnGpt2(const Checkpoint& matrices,
 TEST(RtnTest, ErrorOnGpt2MatricesIsThatOfTheReference) {
   const std::string path =
       testing::AssetPath("matrices/gpt2_attention.safetensors");
-  if (path.empty()) GTEST_SKIP() << "not run: no shared assets";
+  if (path.empty()) GTEST_SKIP() << "NOT RUN: no shared assets";
   const absl::StatusOr<Checkpoint> matrices = Checkpoint::OpenFile(path);
   ASSERT_TRUE(matrices.ok()) << matrices.status();
   ASSERT_EQ(matrices->tensors().size(), 12u);
