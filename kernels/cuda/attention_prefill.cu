@@ -121,11 +121,8 @@ __global__ void __launch_bounds__(kPrefillThreads, Shape::kBlocks)
   const int x = static_cast<int>(threadIdx.x % kThreadsX);
   const int y = static_cast<int>(threadIdx.x / kThreadsX);
   const QueryTile tile = FindTile(plan, blockIdx.x);
-  const int32_t begin =
-      tile.first_key + static_cast<int32_t>(blockIdx.y) * plan.split_keys;
-  const int32_t left = tile.end_key - begin;
-  if (left <= 0) return;  // the whole block
-  const int32_t end = begin + (left < plan.split_keys ? left : plan.split_keys);
+  const auto [begin, end] = KeysOfBlock(plan, tile);
+  if (end <= begin) return;  // the whole block
 
   PrefillState<Shape> state;
   StageQueries<Shape, kVectors>(plan, tile, y, shared, state);

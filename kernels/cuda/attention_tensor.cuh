@@ -557,10 +557,9 @@ __device__ __forceinline__ uint32_t StoreQuery(const AttentionPlan& plan,
 // To y, or where other blocks share the tile to the partial results.
 template <class Shape>
 __device__ __forceinline__ void StoreResults(const AttentionPlan& plan,
-                                             const QueryTile& tile, int32_t end,
+                                             const QueryTile& tile,
                                              TensorState<Shape>& state) {
-  const int32_t begin =
-      tile.first_key + static_cast<int32_t>(blockIdx.y) * plan.split_keys;
+  const auto [begin, end] = KeysOfBlock(plan, tile);
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const uint32_t lower = StoreQuery<Shape>(plan, tile, 0, state);

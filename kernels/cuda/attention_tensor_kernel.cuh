@@ -18,11 +18,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   const TensorShared<Shape> shared(DynamicShared());
   const KvPagesView& pages = plan.args.pages;
   const QueryTile tile = FindTile(plan, blockIdx.x);
-  const int32_t begin =
-      tile.first_key + static_cast<int32_t>(blockIdx.y) * plan.split_keys;
-  const int32_t left = tile.end_key - begin;
-  if (left <= 0) return;  // the whole block
-  const int32_t end = begin + (left < plan.split_keys ? left : plan.split_keys);
+  const auto [begin, end] = KeysOfBlock(plan, tile);
+  if (end <= begin) return;  // the whole block
   // The same in all lanes, of which the shuffle tells the compiler.
   const int warp =
       __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x / 32), 0);
@@ -63,7 +60,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     }
     slot ^= 1;
   }
-  StoreResults<Shape>(plan, *shared.tile, end, state);
+  StoreResults<Shape>(plan, *shared.tile, state);
 }
 
 template <ValueFormat kFormat, int kDims>

@@ -79,6 +79,20 @@ __device__ __forceinline__ int32_t SplitsOf(const AttentionPlan& plan,
          plan.split_keys;
 }
 
+// Of the tile's keys those of this block, which is of split blockIdx.y; none,
+// end <= begin, behind the tile's last split.
+struct KeyRange {
+  int32_t begin;
+  int32_t end;
+};
+__device__ __forceinline__ KeyRange KeysOfBlock(const AttentionPlan& plan,
+                                                const QueryTile& tile) {
+  const int32_t begin =
+      tile.first_key + static_cast<int32_t>(blockIdx.y) * plan.split_keys;
+  const int32_t left = tile.end_key - begin;
+  return {begin, begin + (left < plan.split_keys ? left : plan.split_keys)};
+}
+
 // Whether every query of the tile sees all keys [first_key, end_key).
 __device__ __forceinline__ bool AllSeen(const AttentionPlan& plan,
                                         const QueryTile& tile,
