@@ -8,6 +8,7 @@
 #include <map>
 
 #include "kernels/core/status_macros.h"
+#include "tokenizer/charsmap.h"
 #include "tokenizer/sentencepiece_bridge.h"
 #include "tokenizer/utf8.h"
 
@@ -118,8 +119,8 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   int64_t vocab_size() const override {
-    const int32_t last = added_.empty() ? -1 : added_.rbegin()->first;
-    return std::max(model_->size(), last + 1);
+    const int64_t last = added_.empty() ? -1 : added_.rbegin()->first;
+    return std::max(int64_t{model_->size()}, last + 1);
   }
 
  private:
@@ -206,6 +207,7 @@ class SentencePieceTokenizer : public Tokenizer {
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(
     const std::string& bytes, const TokenizerConfig& config,
     const std::string& name) {
+  ZQFP_RETURN_IF_ERROR(CheckCharsMaps(bytes, name));
   std::string error;
   auto model = SentencePieceBridge::Load(bytes, &error);
   if (model == nullptr) {

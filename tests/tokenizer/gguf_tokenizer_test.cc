@@ -271,7 +271,7 @@ TEST(GgufTokenizerTest, BrokenVocabulariesAreNamed) {
   ExpectError(owned, kBad, "want a sentencepiece model");
   owned = SmallLlama();
   owned.vocabulary.normalizer = "garbage!";
-  ExpectError(owned, kBad, "want a sentencepiece model");
+  ExpectError(owned, kBad, "precompiled_charsmap: want a trie");
   owned.tokens.clear();
   owned.vocabulary = {.model = "llama"};
   ExpectError(owned, kBad, "want a sentencepiece model");
