@@ -28,8 +28,8 @@ class Regex {
     kSkipped,
     kKept,  // but for one right behind the match before, as in Oniguruma
   };
-  // All matches from left to right as (begin, end). `text` is valid UTF-8.
-  // ResourceExhausted where a match takes too many steps.
+  // All matches from left to right as (begin, end). InvalidArgument for a text
+  // that is not UTF-8; ResourceExhausted where matches take too many steps.
   absl::StatusOr<std::vector<std::pair<size_t, size_t>>> FindAll(
       std::string_view text, EmptyMatches empty = EmptyMatches::kSkipped) const;
 

@@ -99,5 +99,57 @@ TEST(Regex, WorkGrowsWithTheTextNotWithItsSquare) {
   EXPECT_EQ(matches->size(), 200'000u);
 }
 
+// One that moves its beginning could come before the last one, or for ever.
+TEST(Regex, AMatchBeginsWhereItIsFound) {
+  for (const char* pattern :
+       {R"(a\Kb)", R"([\K])", R"((?(DEFINE)(?<s>\Ka))(?<=(?&s)))"}) {
+    EXPECT_EQ(Regex::Compile(pattern).status().code(),
+              absl::StatusCode::kUnimplemented)
+        << pattern;
+  }
+  // Control-backslash and a K, or a backslash and the \K that nobody sees.
+  const auto hidden = Regex::Compile(R"((?(DEFINE)(?<s>\c\\Ka))(?<=(?&s)))");
+  ASSERT_TRUE(hidden.ok()) << hidden.status();
+  const auto matches = hidden->FindAll(
+      "\x1c\x1c"
+      "ab",
+      Regex::EmptyMatches::kKept);
+  EXPECT_EQ(matches.status().message(),
+            "regex: want a match within 3..4, found one of 2..3");
+}
+
+TEST(Regex, TextsAreUtf8) {
+  const auto regex = Regex::Compile("(?<=.)x|b");
+  ASSERT_TRUE(regex.ok());
+  for (const char* text : {"\xa9", "b\xc3", "\xf4", "ab\xe4\xbd"}) {
+    const auto matches = regex->FindAll(text);
+    EXPECT_EQ(matches.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(matches.status().message()), HasSubstr("UTF-8"));
+  }
+}
+
+// Each match alone is within the limits.
+TEST(Regex, AllMatchesTogetherHaveALimit) {
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += std::string(17, 'a') + "b ";
+  const auto regex = Regex::Compile("(?:(?:a|a)+c|a+b)");
+  ASSERT_TRUE(regex.ok());
+  EXPECT_TRUE(regex->FindAll(text.substr(0, 19)).ok());
+  EXPECT_EQ(regex->FindAll(text).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+// Characters are tried by the thousand; no match is lost between.
+TEST(Regex, MatchesMayBeFarApart) {
+  const std::string gap(4095, '-'), more(20'000, '-');
+  const std::string text = gap + "x" + gap + "\u00e9x" + more + "x";
+  EXPECT_THAT(
+      Matches("x|$", text),
+      ElementsAre(Pair(4095, 4096), Pair(8193, 8194), Pair(28'194, 28'195)));
+  // A place that takes many steps, and matches around it.
+  EXPECT_THAT(Matches("x|(?:a|a)+c|b", "x" + gap + std::string(14, 'a') + "bx"),
+              ElementsAre(Pair(0, 1), Pair(4110, 4111), Pair(4111, 4112)));
+}
+
 }  // namespace
 }  // namespace zqfp
