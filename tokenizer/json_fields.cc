@@ -5,6 +5,9 @@
 
 #include <algorithm>
 
+#include "kernels/core/status_macros.h"
+#include "tokenizer/utf8.h"
+
 namespace zqfp {
 namespace {
 
@@ -31,6 +34,15 @@ absl::StatusOr<std::string> StringField(const json& object, const char* key,
     return Wrong(where, key, "a string", value->type_name());
   }
   return value->get<std::string>();
+}
+
+absl::StatusOr<std::string> CharacterField(const json& object, const char* key,
+                                           const std::string& where) {
+  ZQFP_ASSIGN_OR_RETURN(std::string text, StringField(object, key, where));
+  const auto length = static_cast<size_t>(ValidUtf8Prefix(text, nullptr));
+  if (length > 0 && length == text.size()) return text;
+  return Wrong(where, key, "one character",
+               text.empty() ? "none" : "more than one");
 }
 
 absl::StatusOr<bool> BoolField(const json& object, const char* key,

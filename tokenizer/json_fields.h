@@ -16,6 +16,10 @@ namespace zqfp {
 absl::StatusOr<std::string> StringField(const nlohmann::json& object,
                                         const char* key,
                                         const std::string& where);
+// The same, of one character.
+absl::StatusOr<std::string> CharacterField(const nlohmann::json& object,
+                                           const char* key,
+                                           const std::string& where);
 // `fallback` where the key is absent or null.
 absl::StatusOr<bool> BoolField(const nlohmann::json& object, const char* key,
                                bool fallback, const std::string& where);

@@ -113,7 +113,7 @@ absl::Status PreTokenizer::AddMetaspace(const json& value) {
                                   where));
   Step step = {.kind = Kind::kMetaspace};
   ZQFP_ASSIGN_OR_RETURN(step.replacement,
-                        StringField(value, "replacement", where));
+                        CharacterField(value, "replacement", where));
   ZQFP_ASSIGN_OR_RETURN(step.split, BoolField(value, "split", true, where));
   ZQFP_ASSIGN_OR_RETURN(const bool prefix,
                         BoolField(value, "add_prefix_space", true, where));

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "kernels/core/status_macros.h"
@@ -10,8 +11,27 @@
 #include "tokenizer/json_fields.h"
 
 namespace zqfp {
+namespace {
 
 using nlohmann::json;
+
+constexpr int kMaxSteps = 64;
+// How many times longer than its token a text may become: published decoders
+// make it shorter.
+constexpr double kMaxGrowth = 16;
+
+std::string ReplaceAll(const std::string& text, const std::string& from,
+                       const std::string& to) {
+  std::string result;
+  size_t at = 0;
+  for (size_t found; (found = text.find(from, at)) != std::string::npos;
+       at = found + from.size()) {
+    result.append(text, at, found - at).append(to);
+  }
+  return result.append(text, at);
+}
+
+}  // namespace
 
 absl::StatusOr<TokenDecoder> TokenDecoder::Parse(const json& value) {
   TokenDecoder decoder;
@@ -29,6 +49,29 @@ TokenDecoder TokenDecoder::ByteLevel() {
   return decoder;
 }
 
+// The text of a token does not become long, however many steps there are.
+absl::Status TokenDecoder::AddReplace(const json& value,
+                                      const std::string& where) {
+  ZQFP_RETURN_IF_ERROR(
+      OnlyFields(value, {"type", "pattern", "content"}, where));
+  ZQFP_ASSIGN_OR_RETURN(
+      const std::string from,
+      StringField(value.value("pattern", json()), "String", where));
+  ZQFP_ASSIGN_OR_RETURN(const std::string to,
+                        StringField(value, "content", where));
+  if (from.empty()) return absl::InvalidArgumentError(where + ": no pattern");
+  growth_ *= std::max(
+      1.0, static_cast<double>(to.size()) / static_cast<double>(from.size()));
+  if (growth_ > kMaxGrowth) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: want texts at most {} times as long as their tokens, found steps "
+        "that make them {:.3g} times as long",
+        where, kMaxGrowth, growth_));
+  }
+  replacements_.emplace_back(from, to);
+  return absl::OkStatus();
+}
+
 absl::Status TokenDecoder::Add(const json& value) {
   ZQFP_ASSIGN_OR_RETURN(const std::string type, TypeField(value, "decoder"));
   const std::string where = "decoder " + type;
@@ -40,6 +83,10 @@ absl::Status TokenDecoder::Add(const json& value) {
     }
     for (const json& item : *list) ZQFP_RETURN_IF_ERROR(Add(item));
     return absl::OkStatus();
+  }
+  if (++num_steps_ > kMaxSteps) {
+    return absl::InvalidArgumentError(
+        fmt::format("decoder: want at most {} steps", kMaxSteps));
   }
   if (type == "ByteLevel") {
     ZQFP_RETURN_IF_ERROR(OnlyFields(
@@ -54,20 +101,12 @@ absl::Status TokenDecoder::Add(const json& value) {
     fused_ = true;
   } else if (type == "Metaspace") {
     ZQFP_ASSIGN_OR_RETURN(const std::string mark,
-                          StringField(value, "replacement", where));
+                          CharacterField(value, "replacement", where));
     replacements_.emplace_back(mark, " ");
     const json scheme = value.value("prepend_scheme", json("always"));
     if (scheme != "never") first_mark_ = mark;
   } else if (type == "Replace") {
-    ZQFP_RETURN_IF_ERROR(
-        OnlyFields(value, {"type", "pattern", "content"}, where));
-    ZQFP_ASSIGN_OR_RETURN(
-        const std::string from,
-        StringField(value.value("pattern", json()), "String", where));
-    ZQFP_ASSIGN_OR_RETURN(const std::string to,
-                          StringField(value, "content", where));
-    if (from.empty()) return absl::InvalidArgumentError(where + ": no pattern");
-    replacements_.emplace_back(from, to);
+    return AddReplace(value, where);
   } else if (type == "Strip") {
     ZQFP_RETURN_IF_ERROR(
         OnlyFields(value, {"type", "content", "start", "stop"}, where));
@@ -98,27 +137,21 @@ std::string TokenDecoder::Bytes(const std::string& token) const {
   }
   std::string text = token;
   for (const auto& [from, to] : replacements_) {
-    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos;
-         at += to.size()) {
-      text.replace(at, from.size(), to);
-    }
+    text = ReplaceAll(text, from, to);
   }
   return text;
 }
 
 std::string TokenDecoder::FirstBytes(const std::string& token) const {
   if (joined_by_space_) return token;
-  std::string first = token;
-  for (size_t at; !first_mark_.empty() &&
-                  (at = first.find(first_mark_)) != std::string::npos;) {
-    first.erase(at, first_mark_.size());
+  const std::string text =
+      Bytes(first_mark_.empty() ? token : ReplaceAll(token, first_mark_, ""));
+  size_t begin = 0;
+  for (int64_t i = 0; i < strip_count_ && begin < text.size(); ++i) {
+    if (text.compare(begin, strip_.size(), strip_) != 0) break;
+    begin += strip_.size();
   }
-  std::string text = Bytes(first);
-  for (int64_t i = 0; i < strip_count_ && !text.empty(); ++i) {
-    if (text.rfind(strip_, 0) != 0) break;
-    text.erase(0, strip_.size());
-  }
-  return text;
+  return text.substr(begin);
 }
 
 }  // namespace zqfp

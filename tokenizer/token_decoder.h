@@ -25,12 +25,15 @@ class TokenDecoder {
 
  private:
   absl::Status Add(const nlohmann::json& json);
+  absl::Status AddReplace(const nlohmann::json& json, const std::string& where);
 
   bool byte_level_ = false;
   bool byte_fallback_ = false;  // "<0x0A>" is a byte
   bool joined_by_space_ = false;
   bool fused_ = false;  // a Fuse came: a later Strip sees the whole text
   std::vector<std::pair<std::string, std::string>> replacements_;
+  double growth_ = 1;  // how many times longer they may make a text
+  int num_steps_ = 0;
   std::string strip_;  // this text, up to strip_count_ times, at the beginning
   int64_t strip_count_ = 0;
   std::string first_mark_;  // not a space in the first token, but nothing

@@ -95,5 +95,18 @@ TEST(JsonFields, NothingIsIgnored) {
   EXPECT_FALSE(OnlyFields({{"q", nullptr}}, {"a"}, "w").ok());
 }
 
+TEST(JsonFields, CharactersAreOne) {
+  const json object =
+      json::parse(R"({"a": "x", "m": "\u2581", "e": "", "t": "ab", "i": 1})");
+  EXPECT_EQ(Shown(CharacterField(object, "a", "w")), "\"x\"");
+  EXPECT_EQ(Shown(CharacterField(object, "m", "w")), "\"\u2581\"");
+  EXPECT_EQ(Shown(CharacterField(object, "e", "w")),
+            "w: e: want one character, found none");
+  EXPECT_EQ(Shown(CharacterField(object, "t", "w")),
+            "w: t: want one character, found more than one");
+  EXPECT_EQ(Shown(CharacterField(object, "i", "w")),
+            "w: i: want a string, found number");
+}
+
 }  // namespace
 }  // namespace zqfp

@@ -286,5 +286,16 @@ TEST(PreTokenizer, ErrorsNameWhatIsWrong) {
   }
 }
 
+TEST(PreTokenizer, AMarkIsOneCharacter) {
+  for (const char* mark : {"", "ab"}) {
+    const auto pre_tokenizer =
+        PreTokenizer::Parse({{"type", "Metaspace"}, {"replacement", mark}});
+    ASSERT_FALSE(pre_tokenizer.ok());
+    EXPECT_NE(std::string(pre_tokenizer.status().message())
+                  .find("replacement: want one character"),
+              std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace zqfp

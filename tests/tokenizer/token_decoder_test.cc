@@ -141,5 +141,52 @@ TEST(TokenDecoder, ErrorsNameWhatIsWrong) {
   }
 }
 
+json Replaces(int count, const std::string& from, const std::string& to) {
+  json steps = json::array();
+  for (int i = 0; i < count; ++i) {
+    steps.push_back({{"type", "Replace"},
+                     {"pattern", {{"String", from}}},
+                     {"content", to}});
+  }
+  return {{"type", "Sequence"}, {"decoders", steps}};
+}
+
+TEST(TokenDecoder, TokensBecomeAtMost16TimesAsLong) {
+  const auto decoder = TokenDecoder::Parse(Replaces(4, "a", "aa"));
+  ASSERT_TRUE(decoder.ok()) << decoder.status();
+  EXPECT_EQ(decoder->Bytes("ab"), std::string(16, 'a') + "b");
+  EXPECT_EQ(TokenDecoder::Parse(Replaces(40, "a", "aa")).status().message(),
+            "decoder Replace: want texts at most 16 times as long as their "
+            "tokens, found steps that make them 32 times as long");
+  EXPECT_FALSE(
+      TokenDecoder::Parse(Replaces(1, "a", std::string(17, 'a'))).ok());
+}
+
+TEST(TokenDecoder, StepsAreCounted) {
+  EXPECT_TRUE(TokenDecoder::Parse(Replaces(64, "a", "b")).ok());
+  EXPECT_EQ(TokenDecoder::Parse(Replaces(65, "a", "b")).status().message(),
+            "decoder: want at most 64 steps");
+}
+
+TEST(TokenDecoder, AMarkIsOneCharacter) {
+  for (const char* mark : {"", "ab"}) {
+    const auto decoder =
+        TokenDecoder::Parse({{"type", "Metaspace"}, {"replacement", mark}});
+    EXPECT_NE(std::string(decoder.status().message())
+                  .find("replacement: want one character"),
+              std::string::npos);
+  }
+}
+
+TEST(TokenDecoder, LongTokensTakeTimeThatGrowsWithThem) {
+  std::string token;
+  for (int i = 0; i < 1'000'000; ++i) token += "\u2581a";
+  const auto decoder =
+      TokenDecoder::Parse({{"type", "Metaspace"}, {"replacement", "\u2581"}});
+  ASSERT_TRUE(decoder.ok());
+  EXPECT_EQ(decoder->Bytes(token).size(), 2'000'000u);
+  EXPECT_EQ(decoder->FirstBytes(token).size(), 1'000'000u);
+}
+
 }  // namespace
 }  // namespace zqfp
