@@ -11,6 +11,9 @@ namespace {
 
 using nlohmann::json;
 
+// Tokens that every text gets; published tokenizers add one or two.
+constexpr size_t kMaxAround = 64;
+
 // A member, or null where it is absent.
 const json& Member(const json& object, const char* key) {
   static const json& null = *new json();
@@ -151,6 +154,12 @@ absl::Status ReadTemplate(const json& value, BpeParts* parts) {
       if (!id.is_number_integer() || id < 0 || id > (1 << 24)) {
         return absl::InvalidArgumentError(
             "post_processor TemplateProcessing: want ids of 0..2^24");
+      }
+      if (parts->prefix_ids.size() + parts->suffix_ids.size() >= kMaxAround) {
+        return absl::InvalidArgumentError(fmt::format(
+            "post_processor TemplateProcessing: want at most {} ids around a "
+            "text, found more",
+            kMaxAround));
       }
       (after ? parts->suffix_ids : parts->prefix_ids)
           .push_back(id.get<int32_t>());

@@ -135,6 +135,25 @@ TEST(HostileTokenizerJson, EveryOtherPartIsCheckedToo) {
         }}});
 }
 
+// 50000 times 300000 ids would be a text's beginning.
+TEST(HostileTokenizerJson, FewTokensStandAroundAText) {
+  json file = json::parse(SmallFile("gpt2.json"));
+  const auto around = [&](size_t before, size_t after) {
+    json single = json::array();
+    const json token = {{"SpecialToken", {{"id", "x"}, {"type_id", 0}}}};
+    for (size_t i = 0; i < before; ++i) single.push_back(token);
+    single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+    for (size_t i = 0; i < after; ++i) single.push_back(token);
+    file["post_processor"] = {{"type", "TemplateProcessing"},
+                              {"single", single},
+                              {"special_tokens", {{"x", {{"ids", {0, 1}}}}}}};
+    return Files{{"tokenizer.json", file.dump()}};
+  };
+  EXPECT_TRUE(LoadFiles(around(16, 16)).ok()) << LoadFiles(around(16, 16));
+  ExpectError(around(17, 16), "want at most 64 ids around a text, found more");
+  ExpectError(around(0, 33), "want at most 64 ids around a text, found more");
+}
+
 TEST(HostileTokenizerJson, BytesThatAreNoJson) {
   ExpectError({{"tokenizer.json", ""}}, "tokenizer.json");
   ExpectError({{"tokenizer.json", "{"}}, "tokenizer.json");
