@@ -19,6 +19,8 @@ namespace {
 using Result = absl::StatusOr<Value>;
 using Arguments = BoundArguments;
 
+constexpr size_t kMaxNumberText = 4096;
+
 // x|default(y): y where x is undefined; with boolean=true, where x is false.
 Result Default(Runtime& runtime, const Value& input,
                const Arguments& arguments) {
@@ -62,6 +64,17 @@ absl::StatusOr<std::optional<int64_t>> ParseInteger(std::string_view text) {
   return std::optional<int64_t>(integer);
 }
 
+// A number has few characters; looking for one in megabytes takes long.
+absl::Status CheckNumberText(Runtime& runtime, const char* filter,
+                             std::string_view text) {
+  if (!runtime.budget.Scan(static_cast<int64_t>(text.size()))) {
+    return runtime.budget.status();
+  }
+  if (text.size() <= kMaxNumberText) return absl::OkStatus();
+  return Error("the filter '{}' takes at most {} bytes, {} were given", filter,
+               kMaxNumberText, text.size());
+}
+
 // float(text): decimal, inf or nan.
 std::optional<double> ParseFloat(std::string_view text) {
   std::string digits = Lower(StripSpace(text, Side::kBoth));
@@ -95,7 +108,8 @@ absl::StatusOr<int64_t> Truncate(double number) {
 }
 
 // x|int(default=0): the default where x is no number.
-Result ToInteger(Runtime&, const Value& input, const Arguments& arguments) {
+Result ToInteger(Runtime& runtime, const Value& input,
+                 const Arguments& arguments) {
   ZQFP_ASSIGN_OR_RETURN(const int64_t base, IntegerArgument(arguments[1], 10));
   const Value otherwise = arguments[0].value_or(Int(0));
   ZQFP_RETURN_IF_ERROR(RequireDefined(input));
@@ -108,6 +122,7 @@ Result ToInteger(Runtime&, const Value& input, const Arguments& arguments) {
     number = input.number;
   } else if (input.IsString()) {
     if (base != 10) return Unsupported("the filter 'int' in base {}", base);
+    ZQFP_RETURN_IF_ERROR(CheckNumberText(runtime, "int", input.text()));
     ZQFP_ASSIGN_OR_RETURN(const std::optional<int64_t> integer,
                           ParseInteger(input.text()));
     if (integer.has_value()) return Int(*integer);
@@ -119,10 +134,12 @@ Result ToInteger(Runtime&, const Value& input, const Arguments& arguments) {
 }
 
 // x|float(default=0.0).
-Result ToFloat(Runtime&, const Value& input, const Arguments& arguments) {
+Result ToFloat(Runtime& runtime, const Value& input,
+               const Arguments& arguments) {
   ZQFP_RETURN_IF_ERROR(RequireDefined(input));
   if (input.IsNumber()) return Float(input.AsNumber());
   if (input.IsString()) {
+    ZQFP_RETURN_IF_ERROR(CheckNumberText(runtime, "float", input.text()));
     const std::optional<double> number = ParseFloat(input.text());
     if (number.has_value()) return Float(*number);
   }

@@ -17,7 +17,12 @@ using Result = absl::StatusOr<Value>;
 using Arguments = BoundArguments;
 
 // x|length, also called count.
-Result LengthFilter(Runtime&, const Value& input, const Arguments&) {
+Result LengthFilter(Runtime& runtime, const Value& input, const Arguments&) {
+  // The code points of a string are counted.
+  if (input.IsString() &&
+      !runtime.budget.Scan(static_cast<int64_t>(input.text().size()))) {
+    return runtime.budget.status();
+  }
   ZQFP_ASSIGN_OR_RETURN(const int64_t length, Length(input));
   return Int(length);
 }

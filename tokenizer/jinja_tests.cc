@@ -91,8 +91,12 @@ Outcome DivisibleBy(Runtime& runtime, const Value& value, const Value& other) {
 }
 
 // Python's `is`. Objects are the same if they share their heap part.
-Outcome SameAs(Runtime&, const Value& value, const Value& other) {
+Outcome SameAs(Runtime& runtime, const Value& value, const Value& other) {
   if (value.kind != other.kind) return false;
+  if (value.IsString() &&
+      !runtime.budget.Scan(static_cast<int64_t>(value.text().size()))) {
+    return runtime.budget.status();
+  }
   switch (value.kind) {
     case Kind::kNone:
       return true;

@@ -138,5 +138,16 @@ TEST(JinjaBudget, LoopsEndWithTheSteps) {
       "!more than 4000000 steps");
 }
 
+// What looks at all of a long text pays for it.
+TEST(JinjaBudget, LoopsOverLongTextsEndWithTheSteps) {
+  for (const char* use : {"s|length", "s|count", "s is sameas(t)"}) {
+    ExpectJinja(
+        "{% set s = 'a' * 8000000 %}{% set t = 'a' * 7999999 ~ 'b' %}"
+        "{% for i in range(100000) %}{% set n = " +
+            std::string(use) + " %}{% endfor %}",
+        "!more than 4000000 steps");
+  }
+}
+
 }  // namespace
 }  // namespace zqfp::jinja

@@ -139,5 +139,14 @@ TEST(JinjaNumberFilters, DefaultReplacesWhatIsUndefinedOrFalse) {
   ExpectExpressions(kCases);
 }
 
+TEST(JinjaNumberFilters, NumbersAreShort) {
+  constexpr JinjaCase kCases[] = {
+      {"('0' * 4095 ~ '7')|int, (' ' * 4095 ~ '7')|float", "(7, 7.0)"},
+      {"(' ' * 4096 ~ '7')|int",
+       "!the filter 'int' takes at most 4096 bytes, 4097 were given"},
+      {"('x' * 16000000)|float", "!the filter 'float' takes at most 4096"}};
+  ExpectExpressions(kCases);
+}
+
 }  // namespace
 }  // namespace zqfp
