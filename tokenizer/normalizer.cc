@@ -17,7 +17,9 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxSteps = 64;
-constexpr size_t kMaxGrowth = size_t{256} << 20;
+// How long a text may become: so many times as long, and a little.
+constexpr size_t kMaxGrowth = 16;
+constexpr size_t kAlwaysAllowed = size_t{1} << 20;
 
 absl::StatusOr<std::string> Map(const std::string& text, int options) {
   utf8proc_uint8_t* mapped = nullptr;
@@ -47,31 +49,31 @@ std::string ForEach(const std::string& text, const Append& append) {
   return result;
 }
 
+absl::Status TooLong(size_t limit) {
+  return absl::ResourceExhaustedError(fmt::format(
+      "normalizer: want at most {} bytes of text, found more", limit));
+}
+
 absl::StatusOr<std::string> ReplaceAll(const std::string& text,
                                        const std::string& from,
-                                       const std::string& to) {
+                                       const std::string& to, size_t limit) {
   std::string result;
   size_t at = 0;
   for (size_t found; (found = text.find(from, at)) != std::string::npos;
        at = found + from.size()) {
     result.append(text, at, found - at).append(to);
-    if (result.size() > kMaxGrowth) {
-      return absl::ResourceExhaustedError(
-          "normalizer Replace: want less than 256 MiB of text, found more");
-    }
+    if (result.size() > limit) return TooLong(limit);
   }
   return result.append(text, at);
 }
 
 absl::StatusOr<std::string> ReplaceMatches(const std::string& text,
                                            const Regex& regex,
-                                           const std::string& to) {
+                                           const std::string& to,
+                                           size_t limit) {
   ZQFP_ASSIGN_OR_RETURN(const auto matches,
                         regex.FindAll(text, Regex::EmptyMatches::kKept));
-  if (matches.size() * to.size() > kMaxGrowth) {
-    return absl::ResourceExhaustedError(
-        "normalizer Replace: want less than 256 MiB of text, found more");
-  }
+  if (matches.size() * to.size() > limit) return TooLong(limit);
   std::string result;
   size_t at = 0;
   for (const auto& [begin, end] : matches) {
@@ -204,7 +206,8 @@ absl::StatusOr<Normalizer::Step> Normalizer::ParseReplace(
 }
 
 absl::StatusOr<std::string> Normalizer::ApplyStep(const Step& step,
-                                                  std::string text) {
+                                                  std::string text,
+                                                  size_t limit) {
   switch (step.kind) {
     case Kind::kNfc:
       return Map(text, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
@@ -217,8 +220,8 @@ absl::StatusOr<std::string> Normalizer::ApplyStep(const Step& step,
     case Kind::kPrepend:
       return text.empty() ? text : step.to + text;
     case Kind::kReplace:
-      return step.regex ? ReplaceMatches(text, *step.regex, step.to)
-                        : ReplaceAll(text, step.from, step.to);
+      return step.regex ? ReplaceMatches(text, *step.regex, step.to, limit)
+                        : ReplaceAll(text, step.from, step.to, limit);
     case Kind::kStrip:
       return Strip(text, step.left, step.right);
     case Kind::kLowercase:
@@ -230,8 +233,10 @@ absl::StatusOr<std::string> Normalizer::ApplyStep(const Step& step,
 }
 
 absl::StatusOr<std::string> Normalizer::Apply(std::string text) const {
+  const size_t limit = kMaxGrowth * text.size() + kAlwaysAllowed;
   for (const Step& step : steps_) {
-    ZQFP_ASSIGN_OR_RETURN(text, ApplyStep(step, std::move(text)));
+    ZQFP_ASSIGN_OR_RETURN(text, ApplyStep(step, std::move(text), limit));
+    if (text.size() > limit) return TooLong(limit);
   }
   return text;
 }

@@ -21,6 +21,8 @@ class Normalizer {
   // InvalidArgument or Unimplemented names what is wrong or not known.
   static absl::StatusOr<Normalizer> Parse(const nlohmann::json& json);
 
+  // ResourceExhausted where a text becomes more than 16 times as long and a
+  // megabyte.
   absl::StatusOr<std::string> Apply(std::string text) const;
   bool empty() const { return steps_.empty(); }
 
@@ -50,7 +52,7 @@ class Normalizer {
   static absl::StatusOr<Step> ParseReplace(const nlohmann::json& json,
                                            const std::string& where);
   static absl::StatusOr<std::string> ApplyStep(const Step& step,
-                                               std::string text);
+                                               std::string text, size_t limit);
 
   std::vector<Step> steps_;
 };

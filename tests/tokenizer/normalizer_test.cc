@@ -143,5 +143,33 @@ TEST(Normalizer, StepsAreCountedAcrossSequences) {
             "normalizer: want at most 64 steps");
 }
 
+TEST(Normalizer, TextsGrowWithinALimit) {
+  const auto replace = [](const json& pattern, size_t size) {
+    return Normalizer::Parse({{"type", "Replace"},
+                              {"pattern", pattern},
+                              {"content", std::string(size, 'b')}});
+  };
+  const std::string text(1 << 16, 'a');
+  for (const json& pattern :
+       {json({{"String", "a"}}), json({{"Regex", "a"}})}) {
+    EXPECT_EQ(replace(pattern, 32)->Apply(text)->size(), 32 * text.size());
+    EXPECT_EQ(replace(pattern, 33)->Apply(text).status().message(),
+              "normalizer: want at most 2097152 bytes of text, found more");
+  }
+  // However many steps it takes.
+  json steps = json::array();
+  for (int i = 0; i < 8; ++i) {
+    steps.push_back({{"type", "Replace"},
+                     {"pattern", {{"String", "a"}}},
+                     {"content", "aa"}});
+  }
+  const auto doubling =
+      Normalizer::Parse({{"type", "Sequence"}, {"normalizers", steps}});
+  ASSERT_TRUE(doubling.ok());
+  EXPECT_EQ(doubling->Apply("a")->size(), 256u);
+  EXPECT_EQ(doubling->Apply(text).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
 }  // namespace
 }  // namespace zqfp
