@@ -39,6 +39,7 @@ constexpr RealRange kEpsilon = {1e-30, 1.0};
 constexpr int64_t kAsQueryHeads = 0;  // num_key_value_heads
 constexpr int64_t kFromModelDim = 0;  // head_dim: hidden_size / heads
 constexpr int32_t kNoId = -1;
+constexpr size_t kMaxIds = 1024;  // of one key
 
 // What the families call the parts of a model's shape.
 struct ShapeKeys {
@@ -235,6 +236,10 @@ absl::StatusOr<std::vector<int32_t>> ReadIds(const JsonReader& reader,
     ZQFP_ASSIGN_OR_RETURN(const int64_t id, ToInt(*value, range, what));
     ids.push_back(static_cast<int32_t>(id));
     return ids;
+  }
+  if (value->size() > kMaxIds) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: want at most {} ids, found {}", what, kMaxIds, value->size()));
   }
   for (const json& item : *value) {
     ZQFP_ASSIGN_OR_RETURN(const int64_t id, ToInt(item, range, what));

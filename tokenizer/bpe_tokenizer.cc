@@ -116,9 +116,9 @@ class BpeTokenizer : public Tokenizer {
   }
 
   int64_t vocab_size() const override {
-    const int32_t last =
+    const int64_t last =
         parts_.added_tokens.empty() ? -1 : parts_.added_tokens.rbegin()->first;
-    return std::max(parts_.bpe.max_id(), last) + 1;
+    return std::max(int64_t{parts_.bpe.max_id()}, last) + 1;
   }
 
  private:

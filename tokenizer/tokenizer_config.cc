@@ -18,7 +18,9 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxFileBytes = int64_t{256} << 20;
+constexpr size_t kMaxJsonBytes = size_t{64} << 20;  // published ones: 34
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxEndIds = 1024;
 
 absl::Status Bad(const std::string& name, const std::string& key,
                  const char* want, const json& found) {
@@ -96,9 +98,10 @@ absl::Status ReadAddedTokens(const json& object, const std::string& name,
     const auto parsed =
         std::from_chars(key.data(), key.data() + key.size(), id);
     if (parsed.ec != std::errc() || parsed.ptr != key.data() + key.size() ||
-        id < 0) {
+        id < 0 || id > (1 << 24)) {
       return absl::InvalidArgumentError(fmt::format(
-          "{}: added_tokens_decoder: want ids as keys, found '{}'", name, key));
+          "{}: added_tokens_decoder: want ids as keys, of 0..2^24, found '{}'",
+          name, key));
     }
     ZQFP_ASSIGN_OR_RETURN(config->added_tokens[id],
                           ParseAddedToken(entry, id, name));
@@ -134,6 +137,11 @@ absl::Status ReadModelIds(const json& object, const std::string& name,
   }
   const auto eos = object.find("eos_token_id");
   if (eos == object.end() || eos->is_null()) return absl::OkStatus();
+  if (eos->is_array() && eos->size() > kMaxEndIds) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: eos_token_id: want at most {} ids, found {}", name,
+                    kMaxEndIds, eos->size()));
+  }
   for (const json& value : eos->is_array() ? *eos : json::array({*eos})) {
     int32_t id;
     ZQFP_RETURN_IF_ERROR(CheckId(value, name, "eos_token_id", &id));
@@ -143,6 +151,28 @@ absl::Status ReadModelIds(const json& object, const std::string& name,
     }
   }
   return absl::OkStatus();
+}
+
+// Known before anything is built. Of a text that is no JSON it may be wrong
+// behind the place where the parser stops.
+bool IsNestedDeeper(const std::string& text, int limit) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      in_string = !in_string;
+    } else if (in_string) {
+      continue;
+    } else if (c == '[' || c == '{') {
+      if (++depth > limit) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
 }
 
 // Calls `read` with the parsed object of DIRECTORY/name where the file exists.
@@ -182,20 +212,20 @@ absl::StatusOr<std::string> ReadTokenizerFile(const std::string& path) {
 
 absl::StatusOr<json> ParseTokenizerJson(const std::string& text,
                                         const std::string& name) {
-  int deepest = 0;
-  const auto watch = [&deepest](int depth, json::parse_event_t, json&) {
-    deepest = std::max(deepest, depth);
-    return depth <= kMaxDepth;  // false drops what lies deeper
-  };
+  if (text.size() > kMaxJsonBytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: want JSON of at most {} bytes, found {}", name,
+                    kMaxJsonBytes, text.size()));
+  }
   if (const size_t bad = FirstInvalidUtf8(text); bad != std::string::npos) {
     return absl::InvalidArgumentError(
         fmt::format("{}: want UTF-8, found an invalid byte at {}", name, bad));
   }
-  json value = json::parse(text, watch, /*allow_exceptions=*/false);
-  if (deepest > kMaxDepth) {
+  if (IsNestedDeeper(text, kMaxDepth)) {
     return absl::InvalidArgumentError(fmt::format(
         "{}: want JSON of at most {} levels, found more", name, kMaxDepth));
   }
+  const json value = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) {
     return absl::InvalidArgumentError(
         fmt::format("{}: want JSON, found something else", name));

@@ -454,6 +454,17 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"eos_token_id", "[2, \"3\"]", "eos_token_id: want"},
         BadValue{"bos_token_id", "1.5", "bos_token_id: want"}));
 
+TEST(ConfigTest, EndIdsAreFew) {
+  nlohmann::json config = Minimal();
+  config["eos_token_id"] = std::vector<int>(1024, 7);
+  const absl::StatusOr<Config> parsed = Parse(config);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_THAT(parsed->eos_ids, ElementsAre(7));
+  config["eos_token_id"].push_back(7);
+  ExpectRefusal(config,
+                "config.json: eos_token_id: want at most 1024 ids, found 1025");
+}
+
 TEST(ConfigTest, TextThatIsNotAConfig) {
   const auto expect = [](const std::string& text, const std::string& message) {
     const absl::StatusOr<Config> parsed = ParseConfig(text, "config.json");

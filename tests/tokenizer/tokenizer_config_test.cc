@@ -113,6 +113,19 @@ TEST(TokenizerConfig, EndIdsAreCollectedOnce) {
   EXPECT_EQ(none.bos_id, -1);
 }
 
+TEST(TokenizerConfig, EndIdsAreFew) {
+  json ids = json::array();
+  for (int i = 0; i < 1024; ++i) ids.push_back(i);
+  EXPECT_EQ(Loaded({{"config.json", json({{"eos_token_id", ids}}).dump()}})
+                .eos_ids.size(),
+            1024u);
+  ids.push_back(1024);
+  EXPECT_EQ(Load({{"config.json", json({{"eos_token_id", ids}}).dump()}})
+                .status()
+                .message(),
+            "config.json: eos_token_id: want at most 1024 ids, found 1025");
+}
+
 struct Case {
   const char* file;
   const char* text;
@@ -137,11 +150,13 @@ constexpr Case kBroken[] = {
     {kConfig, R"({"added_tokens_decoder": []})",
      "added_tokens_decoder: want an object, found array"},
     {kConfig, R"({"added_tokens_decoder": {"1x": {"content": "a"}}})",
-     "want ids as keys, found '1x'"},
+     "want ids as keys, of 0..2^24, found '1x'"},
     {kConfig, R"({"added_tokens_decoder": {"-1": {"content": "a"}}})",
-     "want ids as keys, found '-1'"},
+     "want ids as keys, of 0..2^24, found '-1'"},
     {kConfig, R"({"added_tokens_decoder": {"4294967296": {"content": "a"}}})",
-     "want ids as keys, found '4294967296'"},
+     "found '4294967296'"},
+    {kConfig, R"({"added_tokens_decoder": {"2147483647": {"content": "a"}}})",
+     "want ids as keys, of 0..2^24, found '2147483647'"},
     {kConfig, R"({"added_tokens_decoder": {"1": {}}})",
      "added token 1: want an object with content"},
     {kConfig, R"({"added_tokens_decoder": {"1": "a"}})",
@@ -177,10 +192,17 @@ TEST(TokenizerConfig, JsonIsBoundedInDepthAndUtf8) {
     return std::string(depth, '[') + std::string(depth, ']');
   };
   EXPECT_TRUE(ParseTokenizerJson(nested(64), "f").ok());
-  EXPECT_EQ(ParseTokenizerJson(nested(66), "f").status().message(),
+  EXPECT_EQ(ParseTokenizerJson(nested(65), "f").status().message(),
             "f: want JSON of at most 64 levels, found more");
   EXPECT_EQ(ParseTokenizerJson("\"a\xff\"", "f").status().message(),
             "f: want UTF-8, found an invalid byte at 2");
+  // What looks like a level in a string is none.
+  EXPECT_TRUE(
+      ParseTokenizerJson("[\"\\\"" + std::string(99, '[') + "\"]", "f").ok());
+  EXPECT_EQ(ParseTokenizerJson(std::string((64 << 20) + 1, ' '), "f")
+                .status()
+                .message(),
+            "f: want JSON of at most 67108864 bytes, found 67108865");
   EXPECT_EQ(ParseTokenizerJson("", "f").status().message(),
             "f: want JSON, found something else");
   EXPECT_EQ(ParseTokenizerJson("1 2", "f").status().message(),
