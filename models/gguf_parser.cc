@@ -215,8 +215,9 @@ absl::Status GgufParser::ParseElements(const std::string& key,
                                        GgufValue* value) {
   const int64_t start = position_;
   if (value->type == GgufType::kString) {
+    const std::string what = key + ": length";  // once: either may be long
     for (int64_t i = 0; i < value->count; ++i) {
-      ZQFP_ASSIGN_OR_RETURN(const int64_t length, TakeCount(key + ": length"));
+      ZQFP_ASSIGN_OR_RETURN(const int64_t length, TakeCount(what));
       ZQFP_RETURN_IF_ERROR(Take(length, key).status());
     }
     value->bytes = file_.subspan(static_cast<size_t>(start),
