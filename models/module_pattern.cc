@@ -14,6 +14,10 @@ namespace {
 constexpr size_t kMaxPatterns = 4096;
 constexpr size_t kMaxPatternBytes = 4096;
 constexpr uint32_t kMatchLimit = 100000;
+// Steps that a match has anyway; those beyond draw on an account of all matches
+// of a list.
+constexpr uint32_t kEasySteps = 160;
+constexpr int64_t kAccount = 20'000'000;
 constexpr uint32_t kHeapLimitKb = 1024;
 
 bool IsPlain(const std::string& text) {
@@ -44,13 +48,35 @@ std::string FromGlob(const std::string& glob) {
 struct ModulePatterns::Regex {
   std::string shown;  // as in the file
   pcre2_code* code = nullptr;
-  pcre2_match_context* context = nullptr;
 
-  ~Regex() {
-    pcre2_code_free(code);
-    pcre2_match_context_free(context);
-  }
+  ~Regex() { pcre2_code_free(code); }
+
+  // PCRE2's result for a match that begins where the name does.
+  int Match(const std::string& name, std::atomic<int64_t>& account) const;
 };
+
+int ModulePatterns::Regex::Match(const std::string& name,
+                                 std::atomic<int64_t>& account) const {
+  pcre2_match_data* data = pcre2_match_data_create_from_pattern(code, nullptr);
+  pcre2_match_context* context = pcre2_match_context_create(nullptr);
+  pcre2_set_heap_limit(context, kHeapLimitKb);
+  int found = PCRE2_ERROR_MATCHLIMIT;
+  for (uint32_t limit = kEasySteps;
+       found == PCRE2_ERROR_MATCHLIMIT && limit <= kMatchLimit && account > 0;
+       limit *= 5) {
+    pcre2_set_match_limit(context, limit);
+    found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(name.data()),
+                        name.size(), 0, PCRE2_ANCHORED, data, context);
+    if (found == PCRE2_ERROR_MATCHLIMIT) account -= limit;
+  }
+  pcre2_match_context_free(context);
+  pcre2_match_data_free(data);
+  return found;
+}
+
+ModulePatterns::ModulePatterns(PatternStyle style)
+    : style_(style),
+      account_(std::make_shared<std::atomic<int64_t>>(kAccount)) {}
 
 absl::Status ModulePatterns::AddRegex(const std::string& regex,
                                       const std::string& shown,
@@ -68,9 +94,6 @@ absl::Status ModulePatterns::AddRegex(const std::string& regex,
         fmt::format("{}: want a pattern, found '{}' ({})", where, shown,
                     reinterpret_cast<const char*>(reason)));
   }
-  compiled->context = pcre2_match_context_create(nullptr);
-  pcre2_set_match_limit(compiled->context, kMatchLimit);
-  pcre2_set_heap_limit(compiled->context, kHeapLimitKb);
   regexes_.push_back(std::move(compiled));
   return absl::OkStatus();
 }
@@ -118,18 +141,13 @@ absl::StatusOr<MatchKind> ModulePatterns::Match(const std::string& name) const {
     if (name.ends_with(suffix)) return MatchKind::kPattern;
   }
   for (const auto& regex : regexes_) {
-    pcre2_match_data* data =
-        pcre2_match_data_create_from_pattern(regex->code, nullptr);
-    const int found =
-        pcre2_match(regex->code, reinterpret_cast<PCRE2_SPTR>(name.data()),
-                    name.size(), 0, PCRE2_ANCHORED, data, regex->context);
-    pcre2_match_data_free(data);
+    const int found = regex->Match(name, *account_);
     if (found >= 0) return MatchKind::kPattern;
     if (found != PCRE2_ERROR_NOMATCH) {
-      return absl::ResourceExhaustedError(
-          fmt::format("pattern '{}': want a match of {} in few steps, it takes "
-                      "too many",
-                      regex->shown, name));
+      return absl::ResourceExhaustedError(fmt::format(
+          "pattern '{}': want a match of {} in few steps, it or the "
+          "ones before take too many",
+          regex->shown, name));
     }
   }
   return any_linear_ ? MatchKind::kClass : MatchKind::kNone;

@@ -5,6 +5,7 @@
 // The lists of layers in the configs of other quantizers, with each tool's own
 // idea of a pattern.
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,16 +29,17 @@ enum class PatternStyle : uint8_t {
 // How directly a list names a layer; the larger one decides.
 enum class MatchKind : uint8_t { kNone, kClass, kPattern, kName };
 
-// Copies share the compiled patterns.
+// Copies share the compiled patterns and the steps they may take.
 class ModulePatterns {
  public:
-  explicit ModulePatterns(PatternStyle style) : style_(style) {}
+  explicit ModulePatterns(PatternStyle style);
 
   // InvalidArgument, opened by `where`, for a pattern that does not compile or
   // is too long; ResourceExhausted for too many.
   absl::Status Add(const std::string& pattern, const std::string& where);
   // `name` is a linear layer's: "model.layers.0.mlp.up_proj".
-  // ResourceExhausted where a pattern takes too many steps.
+  // ResourceExhausted where a pattern takes too many steps, or all matches of
+  // the list together do.
   absl::StatusOr<MatchKind> Match(const std::string& name) const;
 
  private:
@@ -50,6 +52,7 @@ class ModulePatterns {
   absl::flat_hash_set<std::string> names_;
   std::vector<std::string> suffixes_;  // kModules
   std::vector<std::shared_ptr<const Regex>> regexes_;
+  std::shared_ptr<std::atomic<int64_t>> account_;  // steps that are left
 };
 
 }  // namespace zqfp

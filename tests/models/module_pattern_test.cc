@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/module_pattern.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -88,6 +89,26 @@ TEST(ModulePatternTest, LimitsTheNumberOfPatterns) {
     status = patterns.Add("re:a" + std::to_string(i), "where");
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+// Each of them alone is within the limit.
+TEST(ModulePatternTest, LimitsTheStepsOfAllMatches) {
+  ModulePatterns patterns(PatternStyle::kTargets);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(
+        patterns.Add(fmt::format("re:(a|a)+[c-f]{{1,{}}}", i + 1), "where")
+            .ok());
+  }
+  const ModulePatterns copy = patterns;  // draws on the same account
+  EXPECT_EQ(copy.Match("b").value_or(MatchKind::kName), MatchKind::kNone);
+  absl::Status status;
+  int num_names = 0;
+  for (; num_names < 1000 && status.ok(); ++num_names) {
+    const ModulePatterns& list = num_names % 2 == 0 ? patterns : copy;
+    status = list.Match(std::string(12, 'a') + "b").status();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << num_names;
+  EXPECT_GT(num_names, 10);
 }
 
 }  // namespace
