@@ -20,5 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto ids = (*tokenizer)->Encode(input, {});
     if (ids.ok()) (void)(*tokenizer)->Decode(*ids);
   }
+  // Ids that no text has to lead to, and some that are none.
+  (void)(*tokenizer)->Decode({0, 1, 2, 3, 300, -1, INT32_MAX});
   return 0;
 }

@@ -27,5 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (streamed != (*tokenizer)->Decode(*ids)) abort();
     if (zqfp::FirstInvalidUtf8(streamed) != std::string::npos) abort();
   }
+  // Ids that no text has to lead to, and some that are none.
+  (void)(*tokenizer)->Decode({0, 1, 2, 3, 300, -1, INT32_MAX});
   return 0;
 }
