@@ -2,6 +2,7 @@
 #include "models/file_output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -46,6 +47,16 @@ absl::Status FileError(const std::string& path, const char* action,
 absl::Status WriteSynced(const std::string& path, std::string_view text) {
   const std::error_code error = Write(path, text);
   return error ? FileError(path, "write", error) : absl::OkStatus();
+}
+
+absl::Status SyncDirectory(const std::string& path) {
+  const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return FileError(path, "open", LastError());
+  std::error_code error;
+  // Some file systems know no such thing for directories.
+  if (fsync(directory) != 0 && errno != EINVAL) error = LastError();
+  close(directory);
+  return error ? FileError(path, "sync", error) : absl::OkStatus();
 }
 
 absl::Status ReplaceFile(const std::string& path, std::string_view text) {

@@ -20,6 +20,9 @@ absl::Status FileError(const std::string& path, const char* action,
 // Creates or overwrites `path` with this text, and syncs it.
 absl::Status WriteSynced(const std::string& path, std::string_view text);
 
+// Syncs the names in a directory.
+absl::Status SyncDirectory(const std::string& path);
+
 // WriteSynced under another name, PATH.PID.partial, which then becomes PATH: a
 // reader sees the file of before or the one of now. Nothing is left by an
 // error.

@@ -12,6 +12,7 @@
 #include "kernels/core/status_macros.h"
 #include "models/certificate.h"
 #include "models/file_output.h"
+#include "models/mapped_file.h"
 
 namespace zqfp {
 namespace {
@@ -44,6 +45,29 @@ bool IsCompanion(const fs::path& path) {
     return true;
   }
   return name != "config.json" && IsModelText(name);
+}
+
+// Where a hub's cache keeps what the links of this directory lead to:
+// REPOSITORY/blobs for REPOSITORY/snapshots/REVISION. Empty for others.
+fs::path BlobsOf(const fs::path& input) {
+  for (fs::path at = input; at.has_relative_path(); at = at.parent_path()) {
+    if (at.filename() == "snapshots") return at.parent_path() / "blobs";
+  }
+  return {};
+}
+
+// The file that a name in the model directory stands for. A link out of it
+// could bring any file of this machine into a model that is passed on.
+absl::StatusOr<std::string> SourceOf(const fs::path& name,
+                                     const fs::path& input) {
+  const fs::path source = Canonical(name.string());
+  const fs::path blobs = BlobsOf(input);
+  if (IsInside(source, input) || (!blobs.empty() && IsInside(source, blobs))) {
+    return source.string();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}: want a file of the model directory, found a link to {}",
+                  name.string(), source.string()));
 }
 
 }  // namespace
@@ -85,12 +109,13 @@ absl::StatusOr<OutputDirectory> OutputDirectory::Create(
     if (!error) error = std::make_error_code(std::errc::file_exists);
     return FileError(partial, "create", error);
   }
-  return OutputDirectory(target.string(), partial);
+  return OutputDirectory(target.string(), partial, if_exists);
 }
 
 OutputDirectory::OutputDirectory(OutputDirectory&& other) noexcept
     : final_path_(std::move(other.final_path_)),
-      partial_path_(std::exchange(other.partial_path_, std::string())) {}
+      partial_path_(std::exchange(other.partial_path_, std::string())),
+      if_exists_(other.if_exists_) {}
 
 OutputDirectory::~OutputDirectory() {
   if (partial_path_.empty()) return;
@@ -114,7 +139,7 @@ absl::Status OutputDirectory::CheckSpace(int64_t num_bytes) const {
 }
 
 absl::Status OutputDirectory::WriteText(const std::string& name,
-                                        const std::string& text) {
+                                        std::string_view text) {
   return WriteSynced(PathOf(name), text);
 }
 
@@ -126,23 +151,26 @@ absl::Status OutputDirectory::CopyCompanions(const std::string& input) {
     // Follows links: a hub cache keeps its files behind them.
     if (!fs::is_regular_file(entry->path(), ignored)) continue;
     if (!IsCompanion(entry->path())) continue;
-    const std::string target = PathOf(entry->path().filename().string());
-    fs::copy_file(entry->path(), target, error);
-    if (error) return FileError(target, "copy", error);
-    // The copy of a read-only file can be replaced and removed.
-    fs::permissions(target, fs::perms::owner_write, fs::perm_options::add,
-                    ignored);
+    ZQFP_ASSIGN_OR_RETURN(const std::string source,
+                          SourceOf(entry->path(), Canonical(input)));
+    ZQFP_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(source));
+    const absl::Span<const uint8_t> bytes = file.bytes();
+    ZQFP_RETURN_IF_ERROR(
+        WriteText(entry->path().filename().string(),
+                  {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
   }
   if (error) return FileError(input, "list", error);
   return absl::OkStatus();
 }
 
 absl::Status OutputDirectory::Commit() {
+  ZQFP_RETURN_IF_ERROR(SyncDirectory(partial_path_));
   std::error_code error;
   // An empty directory gives way to rename by itself; one with files steps
   // aside first, so that a failure can put it back.
   std::string old_path;
-  if (fs::exists(final_path_, error) && !fs::is_empty(final_path_, error)) {
+  if (if_exists_ == IfExists::kReplace && fs::exists(final_path_, error) &&
+      !fs::is_empty(final_path_, error)) {
     old_path = partial_path_ + ".old";
     fs::rename(final_path_, old_path, error);
     if (error) return FileError(final_path_, "replace", error);
@@ -151,9 +179,18 @@ absl::Status OutputDirectory::Commit() {
   if (error) {
     std::error_code ignored;
     if (!old_path.empty()) fs::rename(old_path, final_path_, ignored);
+    if (error == std::errc::directory_not_empty ||
+        error == std::errc::file_exists) {
+      return absl::AlreadyExistsError(fmt::format(
+          "{}: want a new or empty directory, found one that was filled in the "
+          "meantime (--overwrite replaces it)",
+          final_path_));
+    }
     return FileError(final_path_, "rename to it", error);
   }
   partial_path_.clear();
+  ZQFP_RETURN_IF_ERROR(
+      SyncDirectory(fs::path(final_path_).parent_path().string()));
   if (!old_path.empty()) fs::remove_all(old_path, error);
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -37,19 +38,25 @@ class OutputDirectory {
   std::string PathOf(const std::string& name) const;
   // ResourceExhausted where the disk has less room than that.
   absl::Status CheckSpace(int64_t num_bytes) const;
-  absl::Status WriteText(const std::string& name, const std::string& text);
+  absl::Status WriteText(const std::string& name, std::string_view text);
   // What belongs to a model beside weights and config.json: tokenizer,
-  // template, generation settings, licence.
+  // template, generation settings, licence. InvalidArgument where one of them
+  // is a link out of `input`, but for the blobs of a hub's cache.
   absl::Status CopyCompanions(const std::string& input);
+  // AlreadyExists where the output may not be replaced and came to be there
+  // since Create().
   absl::Status Commit();
 
  private:
-  OutputDirectory(std::string final_path, std::string partial_path)
+  OutputDirectory(std::string final_path, std::string partial_path,
+                  IfExists if_exists)
       : final_path_(std::move(final_path)),
-        partial_path_(std::move(partial_path)) {}
+        partial_path_(std::move(partial_path)),
+        if_exists_(if_exists) {}
 
   std::string final_path_;
   std::string partial_path_;  // empty: nothing to remove
+  IfExists if_exists_;
 };
 
 }  // namespace zqfp

@@ -65,6 +65,16 @@ TEST(FileOutputTest, ErrorsNameTheFileNotItsPartialOne) {
   }
 }
 
+TEST(FileOutputTest, DirectoriesAreSynced) {
+  const ScratchDirectory scratch;
+  scratch.Write("a", "");
+  EXPECT_TRUE(SyncDirectory(scratch.path()).ok());
+  EXPECT_EQ(SyncDirectory(scratch / "no").message(),
+            scratch / "no" + ": cannot open: No such file or directory");
+  EXPECT_EQ(SyncDirectory(scratch / "a").message(),
+            scratch / "a" + ": cannot open: Not a directory");
+}
+
 TEST(FileOutputTest, AFullDiskIsResourceExhausted) {
   EXPECT_TRUE(absl::IsResourceExhausted(WriteSynced("/dev/full", "x")));
 }

@@ -99,6 +99,23 @@ TEST_F(OutputDirectoryTest, ReplacesOnlyWhenAsked) {
   EXPECT_THAT(Names(), UnorderedElementsAre("in", "out"));
 }
 
+// What came there while the job ran is not the job's to remove.
+TEST_F(OutputDirectoryTest, FilesOfTheMeantimeStay) {
+  auto directory = Create();
+  ASSERT_TRUE(directory.ok());
+  ASSERT_TRUE(directory->WriteText("new.txt", "new").ok());
+  fs::create_directory(output());
+  scratch_.Write("out/other.txt", "other");
+  const absl::Status refused = directory->Commit();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists) << refused;
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("filled in the meantime (--overwrite"));
+  EXPECT_THAT(Names("out"), UnorderedElementsAre("other.txt"));
+  fs::remove(output() + "/other.txt");
+  EXPECT_TRUE(directory->Commit().ok()) << "an empty one gives way";
+  EXPECT_THAT(Names("out"), UnorderedElementsAre("new.txt"));
+}
+
 TEST_F(OutputDirectoryTest, AFileIsNeverReplaced) {
   scratch_.Write("out", "a file");
   for (const IfExists if_exists : {IfExists::kRefuse, IfExists::kReplace}) {
@@ -161,10 +178,10 @@ TEST_F(OutputDirectoryTest, CopiesWhatBelongsToAModel) {
                                             "added_tokens.json",
                                             "linked.json"};
   for (const std::string& name : companions) {
-    scratch_.Write(name == "linked.json" ? "elsewhere" : "in/" + name,
+    scratch_.Write("in/" + (name == "linked.json" ? "elsewhere" : name),
                    "of " + name);
   }
-  fs::create_symlink(scratch_ / "elsewhere", scratch_ / "in/linked.json");
+  fs::create_symlink("elsewhere", scratch_ / "in/linked.json");
   fs::permissions(scratch_ / "in/LICENSE", fs::perms::owner_read);
   for (const char* name :
        {"config.json", "model.safetensors", "model.safetensors.index.json",
@@ -187,6 +204,48 @@ TEST_F(OutputDirectoryTest, CopiesWhatBelongsToAModel) {
                   fs::perms::owner_write,
               fs::perms::none);
   }
+}
+
+TEST_F(OutputDirectoryTest, ALinkOutOfTheModelIsRefused) {
+  scratch_.Write("secret", "of this machine");
+  fs::create_directories(scratch_ / "blobs");
+  scratch_.Write("blobs/blob", "of no cache");
+  fs::create_directory_symlink(scratch_.path(), scratch_ / "in/up");
+  for (const std::string& target :
+       {scratch_ / "secret", std::string("../secret"), std::string("up/secret"),
+        scratch_ / "blobs/blob"}) {
+    fs::create_symlink(target, scratch_ / "in/LICENSE");
+    auto directory = Create();
+    ASSERT_TRUE(directory.ok());
+    const absl::Status status = directory->CopyCompanions(input());
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << target;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("in/LICENSE: want a file of the model directory, "
+                          "found a link to"));
+    fs::remove(scratch_ / "in/LICENSE");
+  }
+}
+
+// REPOSITORY/snapshots/REVISION/NAME -> REPOSITORY/blobs/HASH.
+TEST_F(OutputDirectoryTest, BlobsOfAHubsCacheAreTheModels) {
+  for (const std::string repository : {"hub/one", "hub/two"}) {
+    fs::create_directories(scratch_ / (repository + "/snapshots/main"));
+    fs::create_directories(scratch_ / (repository + "/blobs"));
+    scratch_.Write(repository + "/blobs/1234", "of " + repository);
+  }
+  const std::string revision = scratch_ / "hub/one/snapshots/main";
+  fs::create_symlink("../../blobs/1234", revision + "/tokenizer.json");
+  auto directory = Create();
+  ASSERT_TRUE(directory.ok());
+  const absl::Status copied = directory->CopyCompanions(revision);
+  ASSERT_TRUE(copied.ok()) << copied;
+  ASSERT_TRUE(directory->Commit().ok());
+  EXPECT_EQ(Read("out/tokenizer.json"), "of hub/one");
+  fs::create_symlink("../../../two/blobs/1234", revision + "/vocab.json");
+  auto other = Create(IfExists::kReplace);
+  ASSERT_TRUE(other.ok());
+  EXPECT_THAT(std::string(other->CopyCompanions(revision).message()),
+              HasSubstr("vocab.json: want a file of the model directory"));
 }
 
 TEST_F(OutputDirectoryTest, AnInputThatIsNotThereIsAnError) {
