@@ -2,6 +2,7 @@
 #include "models/architectures.h"
 
 #include <fmt/format.h>
+#include <string.h>
 
 namespace zqfp {
 
@@ -206,6 +207,28 @@ std::string StoredName(const TensorTable& table, const Checkpoint& checkpoint,
   }
   std::string bare = name.substr(std::string(table.base_prefix).size());
   return checkpoint.Find(bare) != nullptr ? bare : name;
+}
+
+absl::Status CheckTiedHead(const Checkpoint& checkpoint,
+                           const std::string& embedding,
+                           const std::string& head) {
+  const Tensor* kept = checkpoint.Find(embedding);
+  const Tensor* copy = checkpoint.Find(head);
+  if (kept == nullptr || copy == nullptr || kept == copy) {
+    return absl::OkStatus();
+  }
+  std::string found;
+  if (copy->dtype != kept->dtype || copy->shape != kept->shape) {
+    found = Describe(*copy);
+  } else if (memcmp(copy->data, kept->data,
+                    static_cast<size_t>(kept->num_bytes)) != 0) {
+    found = "other values";
+  }
+  DropPages(copy->data, copy->num_bytes);  // nothing reads it again
+  if (found.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "{}: {}: want a copy of {}, {}, to which the config ties it, found {}",
+      copy->file, head, embedding, Describe(*kept), found));
 }
 
 std::string LayerTensorName(const TensorTable& table, int64_t layer_index,

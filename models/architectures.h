@@ -85,6 +85,12 @@ StoredSlice SliceOf(const TensorTable& table, const LinearRule& rule,
 std::string StoredName(const TensorTable& table, const Checkpoint& checkpoint,
                        const std::string& name);
 
+// Some exporters write a tied head a second time. InvalidArgument where both
+// tensors are there and are not the same.
+absl::Status CheckTiedHead(const Checkpoint& checkpoint,
+                           const std::string& embedding,
+                           const std::string& head);
+
 // "model.layers.3.self_attn.q_proj"
 std::string LayerTensorName(const TensorTable& table, int64_t layer_index,
                             const char* name);

@@ -426,7 +426,9 @@ absl::Status Binder::BindHead(Weights* weights) {
                       &weights->lm_head);
   }
   // Some exporters write the tied head a second time; it is the same tensor.
-  taken_.insert(std::string(table.lm_head) + ".weight");
+  const std::string copy = std::string(table.lm_head) + ".weight";
+  ZQFP_RETURN_IF_ERROR(CheckTiedHead(checkpoint_, EmbeddingName(), copy));
+  taken_.insert(copy);
   LinearWeight& linear = weights->lm_head;
   linear.name = table.lm_head;
   linear.view = {.n = n, .k = k};

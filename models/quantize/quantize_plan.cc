@@ -215,7 +215,10 @@ absl::Status Planner::AddHead(HeadFormat format) {
   const TensorTable& table = TensorsOf(config_.architecture);
   const std::string name = std::string(table.lm_head) + ".weight";
   // A tied model's head, where an exporter wrote it, is the embedding again.
-  if (config_.tie_embeddings) taken_.insert(name);
+  if (config_.tie_embeddings) {
+    ZQFP_RETURN_IF_ERROR(CheckTiedHead(checkpoint_, EmbeddingSource(), name));
+    taken_.insert(name);
+  }
   if (config_.tie_embeddings && format == HeadFormat::kBf16) {
     return absl::OkStatus();
   }

@@ -169,6 +169,27 @@ TEST(Weights, ATiedHeadIsTheEmbeddingUnderEitherName) {
   EXPECT_THAT(Message(neither), HasSubstr("model.embed_tokens.weight"));
 }
 
+// A second one is the same, or the model is not what its config says.
+TEST(Weights, ATiedHeadThatIsStoredIsACopy) {
+  EditableCheckpoint both = EditableCheckpoint::Golden("llama_gqa_tied");
+  EditableTensor& head = both.tensors["lm_head.weight"];
+  const EditableTensor sound = both.tensors["model.embed_tokens.weight"];
+  head = sound;
+  EXPECT_EQ(LoadStatus(both), absl::OkStatus());
+  const auto expect = [&](const char* found) {
+    EXPECT_THAT(Message(both), AllOf(HasSubstr("lm_head.weight: want a copy of "
+                                               "model.embed_tokens.weight"),
+                                     HasSubstr(found)));
+  };
+  head.bytes.back() ^= 1;
+  expect("found other values");
+  head = {"I8", {3, 1}, "abc"};
+  expect("found I8 [3, 1]");
+  head = sound;
+  std::swap(head.shape[0], head.shape[1]);
+  expect("found ");
+}
+
 // The names of a file of the bare model lack its prefix; GPT-2's first ones
 // also store the causal mask.
 TEST(Weights, ABareModelLacksThePrefix) {

@@ -97,6 +97,10 @@ void WriteTensors(const std::string& path,
   std::mt19937 generator(17);
   std::normal_distribution<float> value(0.0f, 0.1f);
   for (const TinyTensor& tensor : tensors) {
+    if (tensor.name == "lm_head.weight") {  // a copy of the embedding
+      generator.seed(17);
+      value.reset();
+    }
     size_t count = 1;
     for (const int64_t dim : tensor.shape) count *= static_cast<size_t>(dim);
     for (size_t i = 0; i < count; ++i) {

@@ -210,6 +210,12 @@ TEST(QuantizePlanTest, ATiedHeadComesFromWhatIsThere) {
   EXPECT_EQ(head_only.back().source->name, "lm_head.weight");
   EXPECT_EQ(with_both.back().source->name, "model.embed_tokens.weight");
   EXPECT_EQ(head_only.size(), with_both.size());
+  const Planned other("llama_gqa_tied", [&](EditableCheckpoint* c) {
+    both(c);
+    c->tensors["lm_head.weight"].bytes.front() ^= 1;
+  });
+  EXPECT_THAT(other.Message(), HasSubstr("lm_head.weight: want a copy of "
+                                         "model.embed_tokens.weight"));
 }
 
 TEST(QuantizePlanTest, KeptLinearsAreCopied) {
