@@ -52,6 +52,7 @@ class Binder {
   absl::Status BindLinear(const std::string& name, int64_t n, int64_t k,
                           bool has_bias, WeightFormat format,
                           LinearWeight* linear);
+  absl::Status CheckPlain(const std::vector<std::string>& names) const;
   absl::Status BindPart(int64_t index, const LinearRule& rule,
                         LinearWeight* linear);
   absl::Status BindLayer(int64_t index, LayerWeights* layer);
@@ -299,12 +300,29 @@ absl::Status Binder::BindLinear(const std::string& name, int64_t n, int64_t k,
   return BindVector(name + ".bias", n, &linear->bias);
 }
 
+// Of such linears the tensors of other quantizers are not read.
+absl::Status Binder::CheckPlain(const std::vector<std::string>& names) const {
+  if (!config_.foreign) return absl::OkStatus();
+  for (const std::string& name : names) {
+    ZQFP_ASSIGN_OR_RETURN(const ForeignScheme* scheme,
+                          config_.foreign->SchemeOf(name));
+    if (scheme == nullptr) continue;
+    return absl::UnimplementedError(fmt::format(
+        "quantization_config: {}: want no quantization of a linear that is "
+        "stored together with others, found one",
+        name));
+  }
+  return absl::OkStatus();
+}
+
 // A linear whose checkpoint tensor holds more than it, or in another order.
 absl::Status Binder::BindPart(int64_t index, const LinearRule& rule,
                               LinearWeight* linear) {
   const TensorTable& table = TensorsOf(config_.architecture);
   const StoredSlice slice = SliceOf(table, rule, config_);
   const std::string stored = LayerTensorName(table, index, slice.name.c_str());
+  ZQFP_RETURN_IF_ERROR(
+      CheckPlain({stored, LayerTensorName(table, index, rule.name)}));
   const int64_t n = SizeOf(rule.n, config_), k = SizeOf(rule.k, config_);
   const bool is_transposed = rule.order == TensorOrder::kInputMajor;
   const Shape shape =

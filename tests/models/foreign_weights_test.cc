@@ -17,6 +17,7 @@ namespace zqfp {
 namespace {
 
 using kernels::WeightFormat;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::zqfp::testing::EditableCheckpoint;
 using ::zqfp::testing::EditableTensor;
@@ -215,6 +216,27 @@ TEST(ForeignWeightsTest, RandomWeightsHaveNoForeignScheme) {
   ASSERT_TRUE(config.ok()) << config.status();
   const auto model = Model::Random(*config, 1, {.num_threads = 1});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kUnimplemented);
+}
+
+// What it says about them would be passed over.
+TEST(ForeignWeightsTest, FusedTensorsAreNotQuantized) {
+  const auto status = [](const char* target, const char* ignored) {
+    EditableCheckpoint checkpoint = EditableCheckpoint::Golden("phi3");
+    const EditableCheckpoint donor = Foreign("ct_fp8_dynamic");
+    nlohmann::json& config = checkpoint.config["quantization_config"];
+    config = donor.config["quantization_config"];
+    config["config_groups"].begin().value()["targets"] = {target};
+    config["ignore"] = {"lm_head", ignored};
+    return Load(checkpoint).status();
+  };
+  for (const char* name : {"qkv_proj", "gate_up_proj", "k_proj", "up_proj"}) {
+    const absl::Status refused =
+        status((std::string("re:.*[._]") + name).c_str(), "none");
+    EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented) << refused;
+    EXPECT_THAT(std::string(refused.message()),
+                AllOf(HasSubstr(name), HasSubstr("stored together")));
+  }
+  EXPECT_EQ(status("re:.*qkv_proj", "re:.*"), absl::OkStatus());
 }
 
 }  // namespace
