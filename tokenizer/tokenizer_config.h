@@ -42,7 +42,7 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text,
 absl::StatusOr<std::string> ReadTokenizerFile(const std::string& path);
 
 // Parses JSON without exceptions; `name` is the file's name in messages.
-// Nesting deeper than 64 is refused.
+// More than 64 MiB, or nesting deeper than 64, is refused.
 absl::StatusOr<nlohmann::json> ParseTokenizerJson(const std::string& text,
                                                   const std::string& name);
 
