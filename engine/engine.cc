@@ -417,7 +417,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
       state.pages.get(), model->options().max_tokens, context);
   state.defers_text = model->device() != nullptr;
   const RopeConfig& rope = model->config().rope;
-  if (rope.scaling == RopeScaling::kDynamic) state.scheduler->TurnReuseOff();
+  if (rope.scaling == RopeScaling::kDynamic) {
+    state.scheduler->ComputeAsGenerated();
+  }
   if (rope.scaling == RopeScaling::kLongrope) {
     state.scheduler->SeparateBeyond(rope.original_max_positions);
   }

@@ -57,10 +57,10 @@ bool Scheduler::Admit(Sequence* sequence) {
   const int64_t size = static_cast<int64_t>(sequence->ids.size());
   sequence->beginning = BeginningOf(*sequence);
   // The last token is computed in any case: its logits are wanted.
-  PrefixMatch match =
-      pages_->Match(absl::MakeConstSpan(sequence->ids)
-                        .first(reuse_ ? static_cast<size_t>(size - 1) : 0),
-                    sequence->beginning);
+  PrefixMatch match = pages_->Match(
+      absl::MakeConstSpan(sequence->ids)
+          .first(as_generated_ ? 0 : static_cast<size_t>(size - 1)),
+      sequence->beginning);
   const int64_t shared = static_cast<int64_t>(match.pages.size());
   const int64_t wanted = PagesFor(std::min(size + 1, max_context_));
   if (wanted - shared > pages_->num_available()) {
@@ -109,7 +109,11 @@ bool Scheduler::Schedule(size_t index, int64_t room,
   Sequence* sequence = running_[index];
   const int64_t size = static_cast<int64_t>(sequence->ids.size());
   const int64_t begin = sequence->computed_tokens;
-  const int64_t count = std::min(room, size - begin);
+  int64_t count = std::min(room, size - begin);
+  if (as_generated_) {
+    count =
+        std::min(count, std::max<int64_t>(1, sequence->prompt_tokens - begin));
+  }
   if (!Reserve(index, begin + count)) return false;
   step->push_back({sequence, begin, count, begin + count == size});
   return true;
@@ -153,7 +157,7 @@ void Scheduler::Commit(const std::vector<ScheduledChunk>& step) {
     Sequence& sequence = *chunk.sequence;
     if (sequence.pages.empty()) continue;  // removed since
     sequence.computed_tokens = chunk.begin + chunk.count;
-    if (!reuse_) continue;
+    if (as_generated_) continue;
     const int64_t full = sequence.computed_tokens / page_size;
     for (int64_t i = sequence.published_pages; i < full; ++i) {
       sequence.prefix = pages_->Publish(

@@ -52,8 +52,10 @@ class Scheduler {
 
   int64_t max_context() const { return max_context_; }
 
-  // From now on no sequence shares pages with another or an earlier one.
-  void TurnReuseOff() { reuse_ = false; }
+  // From now on a token's key depends on how long its sequence was when it
+  // came: no sequence shares pages with another or an earlier one, and what is
+  // computed again comes token by token behind the prompt, as it was generated.
+  void ComputeAsGenerated() { as_generated_ = true; }
   // From now on the keys of sequences of more than `tokens` are other ones than
   // those of the others: they share pages among themselves only, and a sequence
   // that grows beyond that is computed again.
@@ -91,7 +93,7 @@ class Scheduler {
   int64_t max_step_tokens_;
   int64_t max_context_;
   int64_t num_preemptions_ = 0;
-  bool reuse_ = true;
+  bool as_generated_ = false;
   int64_t separate_beyond_ = std::numeric_limits<int64_t>::max();
   std::vector<Sequence*> running_;  // oldest first
   std::deque<Sequence*> waiting_;

@@ -440,6 +440,29 @@ TEST(Engine, LongropeComputesAgainWhatGrowsBeyondItsShortFactors) {
   }
 }
 
+// Sequences that give up their pages get the same keys again.
+TEST(Engine, DynamicRopeSurvivesPreemption) {
+  Config config = TinyConfig();
+  config.rope = {.scaling = RopeScaling::kDynamic,
+                 .factor = 4,
+                 .original_max_positions = 24};
+  std::vector<std::vector<int32_t>> want;
+  for (uint32_t i = 0; i < 4; ++i) {
+    Rig rig({}, config);
+    want.push_back(rig.Run(TinyPrompt(i, 20), Greedy(30)).ids);
+  }
+  Rig rig({.context_tokens = 64, .page_size = 4}, config, 16);
+  std::vector<RequestId> ids;
+  for (uint32_t i = 0; i < 4; ++i) {
+    ids.push_back(*rig.engine->Submit({TinyPrompt(i, 20), Greedy(30)}));
+  }
+  while (!rig.engine->idle()) ASSERT_TRUE(rig.engine->Step().ok());
+  EXPECT_GT(rig.engine->stats().preemptions, 0);
+  for (uint32_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(rig.engine->Take(ids[i])->ids, want[i]) << "request " << i;
+  }
+}
+
 TEST(Engine, WhatTheReceiverThrowsEndsTheAnswer) {
   Rig rig;
   GenerateOptions options = Greedy(20);
