@@ -49,8 +49,8 @@ struct Running {
   bool begun = false;  // was in a step
   bool done = false;
   bool receiver_failed = false;  // on_text threw
-  std::optional<int32_t>
-      pending_id;  // its newest id, whose text is not out yet
+  // Its newest id, whose text is not out yet.
+  std::optional<int32_t> pending_id;
 
   Running(const Tokenizer* tokenizer, Request request)
       : options(std::move(request.options)),
@@ -312,8 +312,9 @@ std::optional<FinishReason> Engine::State::StreamPending(Running* request) {
 void Engine::State::StreamAllPending() {
   for (const auto& [id, request] : requests) {
     if (request->done) continue;
-    if (const auto reason = StreamPending(request.get()))
+    if (const auto reason = StreamPending(request.get())) {
       Finish(request.get(), *reason);
+    }
   }
 }
 
