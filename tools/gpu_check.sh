@@ -109,7 +109,7 @@ losses() {
   for device in cpu cuda; do
     "$bin/zqfp-perplexity" --model "$here/share/zqfp/models/demo" \
       --text "$here/share/zqfp/models/demo/README.md" --device "$device" \
-      --window 128 2> /dev/null || return 1
+      --window 128 2> "$log/err" || { cat "$log/err"; return 1; }
   done
 }
 
