@@ -123,6 +123,19 @@ double LogitBound(const Config& config, double largest) {
   return 8 * steps * terms * std::ldexp(1.0, -24) * largest;
 }
 
+// A noise floor is measured of models that do not.
+TEST(ForeignGolden, ModelsSayWhetherTheyRoundInputs) {
+  const std::pair<const char*, bool> kModels[] = {{"ct_fp8_dynamic", true},
+                                                  {"ct_fp8_static", true},
+                                                  {"ct_nvfp4", false},
+                                                  {"gptoss_mxfp4", false}};
+  for (const auto& [name, rounds] : kModels) {
+    const auto model = Model::Load(Directory(name), {.backend = "reference"});
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ((*model)->rounds_inputs(), rounds) << name;
+  }
+}
+
 TEST_P(ForeignGoldenTest, LogitsOfEveryBackend) {
   const json golden = Golden(GetParam());
   const auto prompt = golden["prompt"].get<std::vector<int32_t>>();

@@ -265,6 +265,12 @@ TEST(RunCommand, TheEnvironmentChoosesKernelsAndIsNeverIgnored) {
       Answer("--prompt Hi --max_tokens 2", "ZQFP_BACKEND=abacus ");
   EXPECT_EQ(unknown.exit_code, 1);
   EXPECT_THAT(unknown.err, HasSubstr("abacus"));
+  // Nor does it win over a flag in silence.
+  const Outcome other = Answer("--prompt Hi --max_tokens 2 --device cuda",
+                               "ZQFP_BACKEND=reference ");
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_THAT(other.err,
+              HasSubstr("want device cuda, found the backend reference"));
 }
 
 TEST(RunCommand, HelpAndVersion) {
