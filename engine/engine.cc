@@ -539,6 +539,9 @@ absl::StatusOr<std::vector<float>> Engine::Logits(
                     ids.size() * vocab_size * sizeof(float), size));
   }
   std::vector<int32_t> pages;
+  const absl::Cleanup release = [&] {
+    for (const int32_t page : pages) state.pages->Release(page);
+  };
   for (int64_t i = 0; i < wanted; ++i) {
     pages.push_back(*state.pages->Allocate());
   }
@@ -560,7 +563,6 @@ absl::StatusOr<std::vector<float>> Engine::Logits(
         absl::MakeSpan(all).subspan(static_cast<size_t>(begin) * vocab_size,
                                     static_cast<size_t>(count) * vocab_size));
   }
-  for (const int32_t page : pages) state.pages->Release(page);
   ZQFP_RETURN_IF_ERROR(status);
   return all;
 }

@@ -144,10 +144,8 @@ absl::Status ForEachWindow(
     const EvaluationPlan& plan,
     const std::function<absl::Status(const Window& window,
                                      absl::Span<const int32_t> ids)>& run) {
-  int64_t total = 0, done = 0;
-  for (const Window& window : plan.windows.windows) {
-    total += window.num_scored();
-  }
+  const int64_t total = plan.windows.num_scored();
+  int64_t done = 0;
   for (const Window& window : plan.windows.windows) {
     const auto& text = plan.windows.ids[static_cast<size_t>(window.text_index)];
     std::vector<int32_t> ids(text.begin() + window.begin,
@@ -165,11 +163,7 @@ absl::Status ForEachWindow(
 EvaluationResult Summarise(const EvaluationPlan& plan, const Corpus& corpus,
                            KvFormat kv_format,
                            absl::Span<const double> losses) {
-  size_t num_scored = 0;
-  for (const Window& window : plan.windows.windows) {
-    num_scored += static_cast<size_t>(window.num_scored());
-  }
-  ZQFP_CHECK(losses.size() == num_scored);
+  ZQFP_CHECK(std::ssize(losses) == plan.windows.num_scored());
   EvaluationResult result = {.protocol = plan.options.protocol,
                              .window = plan.options.window,
                              .stride = plan.options.stride,

@@ -103,6 +103,12 @@ int64_t Cost(const std::vector<Window>& windows, const PlanOptions& options) {
 
 }  // namespace
 
+int64_t WindowPlan::num_scored() const {
+  int64_t total = 0;
+  for (const Window& window : windows) total += window.num_scored();
+  return total;
+}
+
 std::string_view ToString(Protocol protocol) {
   switch (protocol) {
     case Protocol::kGptq:

@@ -64,6 +64,8 @@ struct WindowPlan {
   std::vector<Window> windows;            // in order
   int32_t first_id = -1;          // replaces each window's first id; -1: none
   int64_t num_dropped_texts = 0;  // too short
+
+  int64_t num_scored() const;  // predictions of all windows
 };
 
 struct PlanOptions {

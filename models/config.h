@@ -72,17 +72,19 @@ struct RopeConfig {
   // longrope: each pair's divisor up to and beyond original_max_positions.
   std::vector<double> short_factor, long_factor;  // [rotary_dim / 2]
 
-  // Whether the angles depend on the length of the sequence.
-  bool depends_on_length() const {
-    return scaling == RopeScaling::kDynamic ||
-           scaling == RopeScaling::kLongrope;
+  // Whether a sequence of this length turns its keys by other angles than one
+  // of the trained context.
+  bool is_beyond(int64_t length) const {
+    return (scaling == RopeScaling::kDynamic ||
+            scaling == RopeScaling::kLongrope) &&
+           length > original_max_positions;
   }
-  // Whether a sequence of one length turns its keys as one of another.
+  // Whether sequences of these lengths turn their keys alike: beyond, dynamic
+  // scaling has other angles for every length, longrope has one kind.
   bool has_same_angles(int64_t length, int64_t other) const {
-    const bool is_beyond = length > original_max_positions;
-    return !depends_on_length() || length == other ||
-           (is_beyond == (other > original_max_positions) &&
-            (!is_beyond || scaling == RopeScaling::kLongrope));
+    return length == other ||
+           (is_beyond(length) == is_beyond(other) &&
+            (!is_beyond(length) || scaling == RopeScaling::kLongrope));
   }
 };
 

@@ -88,9 +88,8 @@ void ScaleYarn(const RopeConfig& rope, int64_t dim,
 // the trained context and one beyond.
 void ScaleLongrope(const RopeConfig& rope, int64_t length,
                    RopeFrequencies& frequencies) {
-  const std::vector<double>& divisor = length > rope.original_max_positions
-                                           ? rope.long_factor
-                                           : rope.short_factor;
+  const std::vector<double>& divisor =
+      rope.is_beyond(length) ? rope.long_factor : rope.short_factor;
   for (size_t i = 0; i < frequencies.inverse.size(); ++i) {
     frequencies.inverse[i] /= divisor[i];
   }
@@ -177,9 +176,7 @@ void RopeAngles::Look(Table& table, int64_t position, float* cos,
 
 void RopeAngles::Fill(int64_t length, int64_t position, float* cos,
                       float* sin) {
-  const bool is_beyond =
-      rope_.depends_on_length() && length > rope_.original_max_positions;
-  if (!is_beyond) return Look(table_, position, cos, sin);
+  if (!rope_.is_beyond(length)) return Look(table_, position, cos, sin);
   if (rope_.scaling == RopeScaling::kLongrope) {
     return Look(beyond_, position, cos, sin);
   }

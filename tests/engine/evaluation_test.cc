@@ -97,9 +97,13 @@ TEST(Evaluate, EachProtocolScoresWhatItsPlanSays) {
   const Corpus corpus = {
       .texts = {RandomText(1, 100), RandomText(2, 20), RandomText(3, 64)},
       .is_documents = true};
-  for (const Protocol protocol : {Protocol::kGptq, Protocol::kSliding,
-                                  Protocol::kLlamaCpp, Protocol::kLmEval}) {
-    const int64_t stride = protocol == Protocol::kSliding ? 10 : 0;
+  const std::pair<Protocol, int64_t> kProtocols[] = {
+      {Protocol::kGptq, 0},
+      {Protocol::kSliding, 10},
+      {Protocol::kSliding, 24},  // windows that do not overlap
+      {Protocol::kLlamaCpp, 0},
+      {Protocol::kLmEval, 0}};
+  for (const auto& [protocol, stride] : kProtocols) {
     const auto result = bench.Run(
         corpus, {.protocol = protocol, .window = 24, .stride = stride});
     const auto plan =
@@ -206,6 +210,9 @@ TEST(Evaluate, RefusesBadOptionsByName) {
   }
   EXPECT_THAT(bench.Message(corpus, {.window = 32, .stride = 4}),
               HasSubstr("stride"));
+  EXPECT_THAT(bench.Message(corpus, {.window = 32, .max_tokens = 9}),
+              HasSubstr("max_tokens: want enough for one window of 32 tokens, "
+                        "found 9"));
   EXPECT_THAT(bench.Message(corpus, {.max_tokens = -1}),
               HasSubstr("max_tokens"));
   EXPECT_THAT(bench.Message(corpus, {.window = 200}), HasSubstr("200"))

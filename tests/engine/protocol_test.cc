@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tests/engine/tiny.h"
@@ -137,6 +138,33 @@ TEST(Protocol, LlamaCppScoresTheSecondHalf) {
                  ByteTokenizer(ByteTokenizer::AddBos::kNo))
                 .first_id,
             -1);
+}
+
+// '#' is how this one writes out its end token.
+class SpecialTokenizer : public ByteTokenizer {
+ public:
+  absl::StatusOr<std::vector<int32_t>> Encode(
+      std::string_view text, const EncodeOptions& options) const override {
+    std::vector<int32_t> ids = *ByteTokenizer::Encode(text, options);
+    if (options.parse_special_tokens) {
+      std::replace(ids.begin(), ids.end(), int32_t{'#'}, kEos);
+    }
+    return ids;
+  }
+};
+
+TEST(Protocol, LlamaCppAloneTakesSpecialTokensForText) {
+  const Corpus corpus = {.texts = {"some#thing#or#other#"}};
+  for (const auto protocol : {Protocol::kGptq, Protocol::kSliding,
+                              Protocol::kLlamaCpp, Protocol::kLmEval}) {
+    const auto plan =
+        Plan(corpus, {.protocol = protocol, .window = 8, .stride = 4},
+             SpecialTokenizer());
+    const auto& ids = plan.ids[0];
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), kEos),
+              protocol == Protocol::kLlamaCpp ? 0 : 4)
+        << ToString(protocol);
+  }
 }
 
 TEST(Protocol, LmEvalScoresEveryTokenOfEveryDocument) {

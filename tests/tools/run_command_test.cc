@@ -187,12 +187,16 @@ TEST(RunCommand, WhatCannotBeDoneIsOneMessage) {
                 "prompt: want at most 3 tokens");
 }
 
+// Copies the bundled model to a directory; a test changes what it is about.
+nlohmann::json CopyAndReadTokenizerConfig(const std::string& model) {
+  CopyDemoModel(model);
+  return nlohmann::json::parse(ReadWholeFile(model + "/tokenizer_config.json"));
+}
+
 TEST(RunCommand, AModelWithoutTemplateIsRefusedForChatAndServedRaw) {
   const ScratchDirectory scratch;
   const std::string model = scratch / "plain";
-  CopyDemoModel(model);
-  nlohmann::json config =
-      nlohmann::json::parse(ReadWholeFile(model + "/tokenizer_config.json"));
+  nlohmann::json config = CopyAndReadTokenizerConfig(model);
   config.erase("chat_template");
   scratch.Write("plain/tokenizer_config.json", config.dump());
   ExpectFailure("--prompt a --model " + model,
@@ -205,9 +209,7 @@ TEST(RunCommand, AModelWithoutTemplateIsRefusedForChatAndServedRaw) {
 TEST(RunCommand, ATemplateThatFailsIsAnErrorNotAPrompt) {
   const ScratchDirectory scratch;
   const std::string model = scratch / "broken";
-  CopyDemoModel(model);
-  nlohmann::json config =
-      nlohmann::json::parse(ReadWholeFile(model + "/tokenizer_config.json"));
+  nlohmann::json config = CopyAndReadTokenizerConfig(model);
   config["chat_template"] = "{{ raise_exception('no such role') }}";
   scratch.Write("broken/tokenizer_config.json", config.dump());
   ExpectFailure("--prompt a --model " + model, "no such role");
@@ -235,13 +237,11 @@ TEST(RunCommand, AFullErrorOutputChangesNothing) {
 TEST(RunCommand, AModelsTextMovesNoCursor) {
   const ScratchDirectory scratch;
   const std::string copy = scratch / "model";
-  CopyDemoModel(copy);
-  nlohmann::json config =
-      nlohmann::json::parse(ReadWholeFile(copy + "/tokenizer_config.json"));
+  nlohmann::json config = CopyAndReadTokenizerConfig(copy);
   config["chat_template"] = "{{ raise_exception('\x1b]0;owned\x07') }}";
   config["added_tokens_decoder"]["2"]["content"] = "\x1b[2J";
   config["eos_token"] = "\x1b[2J";
-  std::ofstream(copy + "/tokenizer_config.json") << config.dump();
+  scratch.Write("model/tokenizer_config.json", config.dump());
   const Outcome chat = Answer("--model " + copy, "echo Hi | ", "");
   EXPECT_THAT(chat.err, HasSubstr("]0;owned"));
   EXPECT_THAT(chat.err, Not(HasSubstr("\x1b")));
