@@ -207,6 +207,21 @@ TEST(Chat, CtrlCStopsTheAnswerAndKeepsTheSession) {
   EXPECT_THAT(terminal.Say("Hello!"), Not(HasSubstr("error")));
 }
 
+TEST(Chat, ATemplatesErrorMovesNoCursor) {
+  const ScratchDirectory scratch;
+  const std::string model = scratch / "model";
+  nlohmann::json config = zqfp::testing::CopyAndReadTokenizerConfig(model);
+  config["chat_template"] = "{{ raise_exception('\x1b]0;owned\x07') }}";
+  scratch.Write("model/tokenizer_config.json", config.dump());
+  Terminal terminal({"--model", model});
+  terminal.AwaitPrompt();
+  const std::string shown = terminal.Say("Hello!");
+  EXPECT_THAT(shown, HasSubstr("error: "));
+  EXPECT_THAT(shown, HasSubstr("]0;owned"));
+  EXPECT_THAT(shown, Not(HasSubstr("\x1b]")));
+  EXPECT_THAT(shown, Not(HasSubstr("\x07")));
+}
+
 TEST(Chat, CtrlCAtThePromptDropsTheLineAndTwiceLeaves) {
   Terminal terminal({});
   terminal.AwaitPrompt();

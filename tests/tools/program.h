@@ -75,6 +75,13 @@ inline void CopyDemoModel(const std::string& directory) {
   }
 }
 
+// The same, for a test that writes another tokenizer_config.json there.
+inline nlohmann::json CopyAndReadTokenizerConfig(const std::string& directory) {
+  CopyDemoModel(directory);
+  return nlohmann::json::parse(
+      ReadWholeFile(directory + "/tokenizer_config.json"));
+}
+
 }  // namespace zqfp::testing
 
 #endif  // ZQFP_TESTS_TOOLS_PROGRAM_H_

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-using zqfp::testing::CopyDemoModel;
+using zqfp::testing::CopyAndReadTokenizerConfig;
 using zqfp::testing::DemoModel;
 using zqfp::testing::Outcome;
 using zqfp::testing::ReadWholeFile;
@@ -185,12 +185,6 @@ TEST(RunCommand, WhatCannotBeDoneIsOneMessage) {
   ExpectFailure("--prompt \"$(yes word | head -n 3000)\"", "want at most 1023");
   ExpectFailure("--prompt 'Tell me a story.' --context 4",
                 "prompt: want at most 3 tokens");
-}
-
-// Copies the bundled model to a directory; a test changes what it is about.
-nlohmann::json CopyAndReadTokenizerConfig(const std::string& model) {
-  CopyDemoModel(model);
-  return nlohmann::json::parse(ReadWholeFile(model + "/tokenizer_config.json"));
 }
 
 TEST(RunCommand, AModelWithoutTemplateIsRefusedForChatAndServedRaw) {
